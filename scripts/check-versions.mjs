@@ -1,0 +1,19 @@
+// Temporal's packages work together only at one version, and loading JSON histories needs one hoisted protobufjs 8.
+import { readFileSync } from 'node:fs';
+
+const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8'));
+const problems = [];
+
+const temporal = Object.entries(packages).filter(([path]) => /node_modules\/@temporalio\/[^/]+$/.test(path));
+const versions = new Set(temporal.map(([, entry]) => entry.version));
+if (versions.size !== 1) problems.push(`@temporalio/* must have one version, found ${[...versions].join(', ')}`);
+
+const hoisted = packages['node_modules/protobufjs']?.version ?? 'none';
+if (!hoisted.startsWith('8.')) problems.push(`the hoisted protobufjs must be version 8, found ${hoisted}`);
+for (const [path, entry] of Object.entries(packages)) {
+  const isNestedCopy = path.endsWith('/node_modules/protobufjs') && entry.version.startsWith('8.');
+  if (isNestedCopy) problems.push(`a second copy of protobufjs 8 at ${path}`);
+}
+
+for (const problem of problems) console.error(problem);
+process.exitCode = problems.length === 0 ? 0 : 1;
