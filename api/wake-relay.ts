@@ -1,0 +1,163 @@
+import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError, type Client } from '@temporalio/client';
+import type { Logger } from 'pino';
+import { CONTROL_TASK_QUEUE, workflowIdOf } from '../contracts/ids';
+import { WAKE_SIGNAL, WORKLOAD_WORKFLOW, type Wake } from '../contracts/workflow';
+import type { Database } from '../ledger/database';
+import { markSent, takeUnsent, type UnsentWake } from '../ledger/outbox';
+import { SEARCH_ATTRIBUTE_KEYS } from '../workflows/search-attributes';
+
+export interface WakeRelayOptions {
+  db: Database;
+  client: Client;
+  logger: Logger;
+  /** A wake that nobody sent for this long is taken by the relay. Default 2,000 ms. */
+  minAgeMs?: number;
+  /** How often the relay looks for unsent wakes. Default 1,000 ms. */
+  pollMs?: number;
+}
+
+/** Hints that a committed fact wants sending; losing a hint costs `minAgeMs`, never the fact. */
+export interface WakeSender {
+  send(wake: UnsentWake): void;
+}
+
+const CONCURRENCY = 32;
+const QUEUE_LIMIT = 2_000;
+const CALL_DEADLINE_MS = 5_000;
+const FLUSH_MS = 25;
+
+/**
+ * Sends committed facts to Temporal: starts a workload's workflow or wakes it. What is not noted as sent is sent again, by
+ * this process or another; deterministic workflow ids make that harmless.
+ */
+export class WakeRelay implements WakeSender {
+  private readonly queue: UnsentWake[] = [];
+  private readonly sent: { workload_id: string; wake_seq: string }[] = [];
+  private inFlight = 0;
+  private stopped = false;
+  private pausedUntil = 0;
+  private polling: Promise<void> = Promise.resolve();
+  private flushing: Promise<void> | null = null;
+  private pollTimer: NodeJS.Timeout | undefined;
+
+  constructor(private readonly options: WakeRelayOptions) {}
+
+  start(): void {
+    this.schedulePoll();
+  }
+
+  send(wake: UnsentWake): void {
+    if (this.stopped || this.queue.length >= QUEUE_LIMIT || Date.now() < this.pausedUntil) return;
+    this.queue.push(wake);
+    this.pump();
+  }
+
+  /** Takes nothing new, lets calls in flight end and notes what was sent. */
+  async stop(): Promise<void> {
+    this.stopped = true;
+    this.queue.length = 0;
+    clearTimeout(this.pollTimer);
+    await this.polling;
+    while (this.inFlight > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+    await this.flush();
+  }
+
+  private schedulePoll(): void {
+    if (this.stopped) return;
+    this.pollTimer = setTimeout(() => {
+      this.polling = this.poll().finally(() => this.schedulePoll());
+    }, this.options.pollMs ?? 1_000);
+  }
+
+  private async poll(): Promise<void> {
+    if (Date.now() < this.pausedUntil || this.queue.length > 0) return;
+    try {
+      const due = await takeUnsent(this.options.db, this.options.minAgeMs ?? 2_000, CONCURRENCY * 4);
+      this.queue.push(...due);
+      this.pump();
+    } catch (error) {
+      this.options.logger.warn({ code: codeOf(error) }, 'cannot read unsent wakes; trying again');
+    }
+  }
+
+  private pump(): void {
+    while (this.inFlight < CONCURRENCY && this.queue.length > 0) {
+      const wake = this.queue.shift()!;
+      this.inFlight += 1;
+      void this.deliver(wake).finally(() => {
+        this.inFlight -= 1;
+        this.pump();
+      });
+    }
+  }
+
+  private async deliver(wake: UnsentWake): Promise<void> {
+    try {
+      await this.options.client.connection.withDeadline(Date.now() + CALL_DEADLINE_MS, () => this.tell(wake));
+      this.sent.push({ workload_id: wake.workload_id, wake_seq: wake.wake_seq });
+      this.flushing ??= this.flushSoon();
+    } catch (error) {
+      // Everything queued stays unsent in the ledger, and is taken from there when Temporal answers again.
+      this.pausedUntil = Date.now() + (this.options.minAgeMs ?? 2_000);
+      this.queue.length = 0;
+      this.options.logger.warn({ workload_id: wake.workload_id, code: codeOf(error) }, 'Temporal did not take a wake; trying again');
+    }
+  }
+
+  private async tell(wake: UnsentWake): Promise<void> {
+    if (wake.state === 'accepted') return this.startWorkflow(wake);
+    try {
+      const hint: Wake = { state: wake.state, wait_ms: wake.wait_ms };
+      await this.options.client.workflow.getHandle(workflowIdOf(wake.workload_id)).signal(WAKE_SIGNAL, hint);
+    } catch (error) {
+      if (!(error instanceof WorkflowNotFoundError)) throw error;
+      if (!wake.closed) await this.startWorkflow(wake);
+    }
+  }
+
+  private async startWorkflow(wake: UnsentWake): Promise<void> {
+    try {
+      await this.options.client.workflow.start(WORKLOAD_WORKFLOW, {
+        workflowId: workflowIdOf(wake.workload_id),
+        taskQueue: CONTROL_TASK_QUEUE,
+        args: [{ workload_id: wake.workload_id }],
+        workflowIdConflictPolicy: 'USE_EXISTING',
+        workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+        staticSummary: `${wake.source} ${wake.action}`.slice(0, 160),
+        staticDetails: `source \`${wake.source}\`, action \`${wake.action}\`, tenant \`${wake.tenant_id}\``,
+        typedSearchAttributes: [
+          { key: SEARCH_ATTRIBUTE_KEYS.tenant, value: wake.tenant_id },
+          { key: SEARCH_ATTRIBUTE_KEYS.source, value: wake.source },
+          { key: SEARCH_ATTRIBUTE_KEYS.action, value: wake.action },
+          { key: SEARCH_ATTRIBUTE_KEYS.state, value: wake.state },
+        ],
+      });
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+    }
+  }
+
+  private async flushSoon(): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, FLUSH_MS));
+    this.flushing = null;
+    await this.flush();
+  }
+
+  private async flush(): Promise<void> {
+    const batch = this.sent.splice(0);
+    try {
+      await markSent(this.options.db, batch);
+    } catch (error) {
+      this.options.logger.warn({ code: codeOf(error), wakes: batch.length }, 'sent wakes could not be noted; they go again');
+    }
+  }
+}
+
+export const createWakeRelay = (options: WakeRelayOptions): WakeRelay => new WakeRelay(options);
+
+function codeOf(error: unknown): string {
+  if (typeof error !== 'object' || error === null) return 'unknown';
+  const cause = 'cause' in error ? error.cause : undefined;
+  const code = 'code' in error ? error.code : cause && typeof cause === 'object' && 'code' in cause ? cause.code : undefined;
+  return typeof code === 'string' || typeof code === 'number' ? String(code) : error.constructor.name;
+}

@@ -1,0 +1,68 @@
+import { z } from 'zod';
+import { externalId } from './ids';
+
+export type JsonValue = null | boolean | number | string | JsonValue[] | { [key: string]: JsonValue };
+
+export const MAX_JSON_DEPTH = 64;
+export const MAX_ARRAY_ITEMS = 10_000;
+
+/** Why a parsed value is not acceptable JSON data, or null. */
+export function jsonProblem(value: unknown, depth: number): string | null {
+  if (depth > MAX_JSON_DEPTH) return `is nested deeper than ${MAX_JSON_DEPTH} levels`;
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return null;
+    case 'number':
+      return Number.isFinite(value) && (!Number.isInteger(value) || Number.isSafeInteger(value))
+        ? null
+        : 'holds a number outside the safe range';
+    case 'object': {
+      if (value === null) return null;
+      const items = Array.isArray(value) ? value : Object.values(value);
+      if (Array.isArray(value) && value.length > MAX_ARRAY_ITEMS) return `holds an array of more than ${MAX_ARRAY_ITEMS} items`;
+      for (const item of items) {
+        const problem = jsonProblem(item, depth + 1);
+        if (problem) return problem;
+      }
+      return null;
+    }
+    default:
+      return 'is not JSON';
+  }
+}
+
+/**
+ * A JSON object, kept as it came (keys such as `__proto__` included): finite safe numbers, at most 64 levels deep,
+ * at most 10,000 items an array.
+ */
+const eventData = z.unknown().transform((value, context): Record<string, JsonValue> => {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    context.addIssue({ code: 'custom', message: 'must be a JSON object' });
+    return z.NEVER;
+  }
+  const problem = jsonProblem(value, 0);
+  if (problem === null) return value as Record<string, JsonValue>;
+  context.addIssue({ code: 'custom', message: problem });
+  return z.NEVER;
+});
+
+/** A source event as posted by a connector. */
+export const sourceEvent = z.strictObject({
+  /** Where it comes from, e.g. `github`, `rss`. With `event_id` and the tenant it is the event's identity. */
+  source: externalId,
+  /** What happened or is asked for, e.g. `pull_request.opened`, `triage`. */
+  action: externalId,
+  /** The source's own stable id of the event. */
+  event_id: externalId,
+  /** What it is about, e.g. `acme/api#12`. */
+  subject: externalId.optional(),
+  /** When it happened at the source, RFC 3339. */
+  occurred_at: z.iso.datetime({ offset: true }).optional(),
+  /** Free JSON object; policy reads it as `event.data`. Default `{}`. */
+  data: eventData.default({}),
+});
+export type SourceEvent = z.infer<typeof sourceEvent>;
+
+/** `POST /api/events/batch`: at most 100 events, each answered on its own. */
+export const eventBatch = z.strictObject({ events: z.array(z.unknown()).min(1).max(100) });

@@ -1,0 +1,44 @@
+import { z } from 'zod';
+
+/** 1–256 printable characters: no control characters, no lone surrogates, no line separators. */
+const UNPRINTABLE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u;
+
+/** An identifier given by the outside: 1–256 printable characters, not blank. */
+export const externalId = z
+  .string()
+  .min(1)
+  .max(256)
+  .refine((value) => !UNPRINTABLE.test(value), 'must be printable characters')
+  .refine((value) => value.trim().length > 0, 'must not be blank');
+
+/** A name chosen by an operator: lower case letters, digits, `-`, `_`, `.`; 1–64 characters, starts with a letter or digit. */
+export const slug = z
+  .string()
+  .max(64)
+  .regex(/^[a-z0-9][a-z0-9._-]*$/, 'must be lower case letters, digits, "-", "_" or "."');
+
+/** Id of a workload: `wl_` and 32 base32 characters. */
+export const workloadId = z.string().regex(/^wl_[a-z2-7]{32}$/, 'must be a workload id (wl_…)');
+
+/** The Temporal workflow id of a workload. */
+export const workflowIdOf = (id: string): string => `workload/${id}`;
+
+/** The Temporal task queue of a pool. */
+export const taskQueueOf = (poolId: string): string => `pool:${poolId}`;
+
+/** The queue of the control workers. */
+export const CONTROL_TASK_QUEUE = 'control';
+
+/**
+ * The id a delivery carries on the wire: the plain workload id for the first delivery,
+ * `<workload_id>~<n>` for redelivery n. Executors echo it, so deliveries are told apart.
+ */
+export const deliveryIdOf = (id: string, number: number): string => (number === 1 ? id : `${id}~${number}`);
+
+/** The inverse of {@link deliveryIdOf}; null for anything that this service cannot have sent. */
+export function parseDeliveryId(value: string): { workloadId: string; number: number } | null {
+  const match = /^(wl_[a-z2-7]{32})(?:~([1-9][0-9]{0,5}))?$/.exec(value);
+  if (!match) return null;
+  const number = match[2] === undefined ? 1 : Number(match[2]);
+  return number === 1 && match[2] !== undefined ? null : { workloadId: match[1]!, number };
+}

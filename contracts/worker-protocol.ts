@@ -1,0 +1,117 @@
+import { z } from 'zod';
+import { WORKER_STATES, type ExecutorKind, type WorkerState, type WorkloadState } from './terminology';
+import type { SourceEvent } from './events';
+
+/**
+ * The HTTP protocol between a pool worker and the api. Every route is below `/api/workers/{worker_id}`; the bearer is the
+ * worker's credential. Lease routes take the lease token in the header `Lease-Token`.
+ */
+
+/** `POST claims`: the right to act for one workload. */
+export const claimRequest = z.strictObject({
+  work_id: z.string().max(64),
+  /** The worker saw its executor gone and back since its last claim: closes a suspect slot. */
+  executor_restarted: z.boolean().optional(),
+});
+export type ClaimRequest = z.infer<typeof claimRequest>;
+
+/** Answer 201 of `POST claims`. Refusals are problems: see {@link CLAIM_REFUSALS}. */
+export interface Claim {
+  work_id: string;
+  tenant_id: string;
+  epoch: number;
+  /** Secret; shown once. */
+  lease_token: string;
+  expires_at: string;
+  /** Milliseconds until `expires_at` by the ledger's clock. */
+  ttl_ms: number;
+  executor: ExecutorKind;
+  /** Number and wire id that an intent recorded under this lease will get. */
+  delivery_number: number;
+  delivery_id: string;
+  event: SourceEvent;
+  /** The rule's `trigger` block as it was at admission. */
+  trigger: { prompt: string | null; include: string[]; response_policy: string | null };
+}
+
+/**
+ * Problem codes a claim can be refused with, and what the worker does:
+ * - `wait`: keep the task, heartbeat, ask again after Retry-After
+ * - `hand_back`: fail the task retryably with a delay; no attempt is counted
+ * - `done`: complete the task as `not_needed`; the ledger needs nothing from it
+ */
+export const CLAIM_REFUSALS = {
+  'capacity.worker': 'wait',
+  'capacity.suspect': 'wait',
+  'lease.held': 'wait',
+  'worker.pending': 'hand_back',
+  'worker.draining': 'hand_back',
+  'worker.paused': 'hand_back',
+  'worker.unhealthy': 'hand_back',
+  'worker.retired': 'hand_back',
+  'worker.revoked': 'hand_back',
+  'worker.wrong_pool': 'hand_back',
+  'worker.wrong_tenant': 'hand_back',
+  'worker.incompatible': 'hand_back',
+  'pool.not_active': 'hand_back',
+  'auth.required': 'hand_back',
+  'auth.scope_required': 'hand_back',
+  'workload.not_needed': 'done',
+  'delivery.maybe_written': 'done',
+  'not_found': 'done',
+} as const;
+
+/** `POST leases/{work_id}/intent`: "I am about to hand it over". Answered once per `intent_key`; the same key gets the same answer. */
+export const intentRequest = z.strictObject({
+  /** Random per attempt, made in memory only, so that a restarted process can never replay it. */
+  intent_key: z.string().min(16).max(64),
+});
+export interface IntentGranted {
+  delivery_number: number;
+  delivery_id: string;
+  /** The lease now lives until this time: the delivery's start deadline. */
+  expires_at: string;
+}
+
+/**
+ * `POST leases/{work_id}/complete`: what became of the write.
+ * `written`: the whole line is in the pipe. `unknown`: it may be (error in mid-write, restart after intent): never repeated.
+ */
+export const completeRequest = z.strictObject({ write: z.enum(['written', 'unknown']), detail: z.string().max(200).optional() });
+
+/** `POST leases/{work_id}/release`: nothing was handed over, proven. Gives the delivery number and the attempt back. */
+export const releaseRequest = z.strictObject({
+  /** Short code: `ENXIO`, `EAGAIN`, `ENOENT`, `not_a_fifo`, `draining`, `cancelled`. */
+  reason: z.string().min(1).max(64),
+});
+
+/** `POST leases/{work_id}/fail`: this workload cannot be handed over. `retryable: false` refuses it for good. */
+export const failRequest = z.strictObject({
+  code: z.string().regex(/^[a-z0-9_.]{1,64}$/),
+  detail: z.string().max(500).optional(),
+  retryable: z.boolean(),
+});
+
+/** Answer of every lease route but intent: where the workload stands now. */
+export interface LeaseOutcome {
+  state: WorkloadState;
+  /** Milliseconds until the workload's next deadline, null when it has none. */
+  wait_ms: number | null;
+}
+
+/** `POST heartbeat`. */
+export const heartbeatRequest = z.strictObject({
+  version: z.string().max(64).optional(),
+  current_load: z.number().int().min(0).max(10_000).optional(),
+  active_work_ids: z.array(z.string().max(64)).max(500).optional(),
+  last_error_code: z.string().max(64).optional(),
+  sequence: z.number().int().min(0).optional(),
+});
+export interface HeartbeatAnswer {
+  worker: { worker_id: string; pool_id: string; status: WorkerState };
+}
+
+/** `GET /api/workers/{id}`: who am I. */
+export const workerSelf = z.object({
+  worker: z.object({ worker_id: z.string(), pool_id: z.string(), status: z.enum(WORKER_STATES) }),
+});

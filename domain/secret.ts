@@ -1,0 +1,27 @@
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { Secret } from '../contracts/secret';
+
+/** 256 random bits, base64url. */
+export const randomSecret = (): string => randomBytes(32).toString('base64url');
+
+/** What is stored of a secret. The secrets are 256 random bits, so a plain SHA-256 cannot be searched. */
+export const secretHash = (secret: string): Buffer => createHash('sha256').update(secret).digest();
+
+/** Constant-time comparison of a presented secret with a stored hash. */
+export const matchesHash = (presented: string, hash: Buffer): boolean =>
+  hash.length === 32 && timingSafeEqual(secretHash(presented), hash);
+
+/** Bearers look like `<prefix>_<id>_<secret>`: the id finds the row, the prefix helps secret scanners. */
+export type BearerPrefix = 'owt' | 'oww';
+
+export const formatBearer = (prefix: BearerPrefix, id: string, secret: string): Secret =>
+  new Secret(`${prefix}_${id}_${secret}`);
+
+/** Splits a bearer; null for anything that this service cannot have issued. */
+export function parseBearer(text: string): { prefix: BearerPrefix; id: string; secret: string } | null {
+  const match = /^(owt|oww)_([0-9a-z]{16})_([A-Za-z0-9_-]{43})$/.exec(text);
+  return match ? { prefix: match[1] as BearerPrefix, id: match[2]!, secret: match[3]! } : null;
+}
+
+/** A new id for a token or credential. */
+export const newBearerId = (): string => randomBytes(8).toString('hex');

@@ -1,0 +1,281 @@
+import type { DeadlineKind, Decision, LifecycleStatus, TerminalStatus, WorkloadState } from '../contracts/terminology';
+
+/** The durations a workload runs against, in milliseconds. */
+export type Deadlines = Record<Exclude<DeadlineKind, 'hold'>, number>;
+
+/** What of a rule governs the way of a workload after admission. */
+export interface WorkloadTerms {
+  deadlines: Deadlines;
+  hold: { deadline: number; then: 'deny' | 'dispatch' };
+  redeliverOn: readonly ('lost' | TerminalStatus)[];
+  maxDeliveries: number;
+}
+
+/** Everything the transition function looks at. Times are milliseconds of the ledger's clock. */
+export interface WorkloadProgress {
+  state: WorkloadState;
+  /** Number of the latest delivery with an intent; 0 before the first. */
+  delivery: number;
+  /** Claims that ended without an intent through the worker's fault. */
+  attempts: number;
+  /** Deliveries this workload may have in all; grows by one with each operator redelivery. */
+  maxDeliveries: number;
+  /** The offer of the present delivery ends here, give-backs included; null before the workload was queued. */
+  queuedUntil: number | null;
+  /** No delivery may be started or awaited past this; null before the workload was queued. */
+  totalAt: number | null;
+  /** A lost workload can be corrected until this; null unless lost. */
+  lateUntil: number | null;
+  deadline: { kind: DeadlineKind; at: number } | null;
+  /** Nothing more can happen without an operator. */
+  closed: boolean;
+  mayStillRun: boolean;
+  terms: WorkloadTerms;
+}
+
+/** A thing that happened, or that somebody asked for. */
+export type Fact =
+  | { type: 'admitted'; decision: Decision; reason: string }
+  | { type: 'approved' }
+  | { type: 'approval_denied' }
+  | { type: 'intent' }
+  | { type: 'not_delivered' }
+  | { type: 'attempt_failed' }
+  | { type: 'undeliverable'; reason: string }
+  | { type: 'lifecycle'; delivery: number; status: LifecycleStatus }
+  | { type: 'deadline' }
+  | { type: 'cancelled' }
+  | { type: 'redelivered' }
+  | { type: 'resolved'; outcome: TerminalStatus };
+
+/** How a fact was taken. `recorded` changes nothing; `conflict` is refused with the reason. */
+export type Verdict = 'applied' | 'corrected' | 'recorded' | 'double_execution' | 'unknown_delivery' | 'too_late' | 'conflict';
+
+export interface Transition {
+  verdict: Verdict;
+  /** States passed through, in order; empty when nothing changed. */
+  path: WorkloadState[];
+  /** Stable code of why; goes to the ledger, the API and the Web UI. */
+  reason: string;
+  next: WorkloadProgress;
+}
+
+/** Free attempts before a workload is given up as `dead`. */
+export const MAX_ATTEMPTS = 3;
+
+const AWAITING_EXECUTOR: readonly WorkloadState[] = ['delivered', 'running', 'preempted'];
+const BEFORE_INTENT: readonly WorkloadState[] = ['accepted', 'held', 'queued'];
+const REDELIVERABLE: readonly WorkloadState[] = ['lost', 'failed', 'aborted', 'dropped', 'refused', 'dead', 'cancelled'];
+const CLOSING: readonly WorkloadState[] = [
+  'completed',
+  'failed',
+  'aborted',
+  'dropped',
+  'refused',
+  'cancelled',
+  'dead',
+  'duplicate',
+  'ignored',
+  'denied',
+];
+
+export const isAwaitingExecutor = (state: WorkloadState): boolean => AWAITING_EXECUTOR.includes(state);
+
+/**
+ * The one place where a workload's state is decided: pure, and total over every fact in every state and order.
+ * `now` is the ledger's clock in milliseconds.
+ */
+export function transition(progress: WorkloadProgress, fact: Fact, now: number): Transition {
+  switch (fact.type) {
+    case 'admitted':
+      return progress.state === 'accepted' ? admitted(progress, fact.decision, fact.reason, now) : conflict(progress, 'already_admitted');
+    case 'approved':
+      return progress.state === 'held' ? enqueue(progress, now, 'approved') : conflict(progress, 'not_held');
+    case 'approval_denied':
+      return progress.state === 'held' ? moved(progress, 'denied', 'approval_denied', now) : conflict(progress, 'not_held');
+    case 'intent':
+      return progress.state === 'queued'
+        ? moved({ ...progress, delivery: progress.delivery + 1 }, 'delivered', 'intent_recorded', now)
+        : conflict(progress, 'not_queued');
+    case 'not_delivered':
+      return progress.state === 'delivered'
+        ? moved({ ...progress, delivery: progress.delivery - 1 }, 'queued', 'not_delivered', now)
+        : conflict(progress, 'not_delivered_state');
+    case 'attempt_failed':
+      return attemptFailed(progress, now);
+    case 'undeliverable':
+      return progress.state === 'queued'
+        ? moved(progress, progress.delivery > 0 ? 'lost' : 'refused', fact.reason, now)
+        : conflict(progress, 'not_queued');
+    case 'lifecycle':
+      return lifecycle(progress, fact.delivery, fact.status, now);
+    case 'deadline':
+      return deadline(progress, now);
+    case 'cancelled':
+      return cancelled(progress, now);
+    case 'redelivered':
+      return redelivered(progress, now);
+    case 'resolved':
+      return progress.state === 'lost'
+        ? moved({ ...progress, mayStillRun: false }, fact.outcome, 'resolved_by_operator', now, 'corrected')
+        : conflict(progress, 'not_lost');
+  }
+}
+
+const STATE_OF_DECISION = { hold: 'held', ignore: 'ignored', deny: 'denied', duplicate: 'duplicate' } as const;
+
+function admitted(progress: WorkloadProgress, decision: Decision, reason: string, now: number): Transition {
+  return decision === 'dispatch'
+    ? enqueue(progress, now, reason)
+    : moved(progress, STATE_OF_DECISION[decision], reason, now);
+}
+
+function enqueue(progress: WorkloadProgress, now: number, reason: string): Transition {
+  const { queued, total } = progress.terms.deadlines;
+  return moved({ ...progress, queuedUntil: now + queued, totalAt: now + total, attempts: 0 }, 'queued', reason, now);
+}
+
+function attemptFailed(progress: WorkloadProgress, now: number): Transition {
+  if (progress.state !== 'queued') return conflict(progress, 'not_queued');
+  const attempts = progress.attempts + 1;
+  if (attempts < MAX_ATTEMPTS) {
+    return { verdict: 'applied', path: [], reason: 'attempt_failed', next: { ...progress, attempts } };
+  }
+  return moved({ ...progress, attempts }, progress.delivery > 0 ? 'lost' : 'dead', 'attempts_exhausted', now);
+}
+
+/** Lifecycle is evidence: always recorded, and this says what it changes. */
+function lifecycle(progress: WorkloadProgress, delivery: number, status: LifecycleStatus, now: number): Transition {
+  const unchanged = (verdict: Verdict, reason: string): Transition => ({ verdict, path: [], reason, next: progress });
+  if (delivery < 1 || delivery > progress.delivery) return unchanged('unknown_delivery', 'delivery_never_made');
+  if (delivery < progress.delivery) return unchanged('double_execution', 'stale_delivery');
+
+  const awaited = isAwaitingExecutor(progress.state);
+  const redelivering = progress.state === 'queued';
+  if (awaited || redelivering) {
+    const verdict = redelivering ? 'corrected' : 'applied';
+    if (status === 'running') return moved(progress, 'running', 'executor_running', now, verdict);
+    if (status === 'preempted') return moved(progress, 'preempted', 'executor_preempted', now, verdict);
+    return ended(progress, status, now, verdict);
+  }
+  if (progress.state === 'lost' && isTerminal(status)) {
+    return progress.lateUntil !== null && now <= progress.lateUntil
+      ? moved(progress, status, 'late_correction', now, 'corrected')
+      : unchanged('too_late', 'late_window_over');
+  }
+  const startedAgain = status === 'running' && progress.state !== 'lost' && !progress.mayStillRun;
+  return startedAgain ? unchanged('double_execution', 'running_after_end') : unchanged('recorded', 'no_effect');
+}
+
+function ended(progress: WorkloadProgress, status: TerminalStatus, now: number, verdict: Verdict): Transition {
+  const end = moved(progress, status, `executor_${status}`, now, verdict);
+  return mayRedeliver(progress, status, now) ? requeued(end, now) : end;
+}
+
+function deadline(progress: WorkloadProgress, now: number): Transition {
+  const due = progress.deadline;
+  if (due === null || due.at > now || progress.closed) {
+    return { verdict: 'recorded', path: [], reason: 'not_due', next: progress };
+  }
+  const reason = `${due.kind}_deadline`;
+  switch (progress.state) {
+    case 'held':
+      return progress.terms.hold.then === 'dispatch'
+        ? enqueue(progress, now, reason)
+        : moved(progress, 'denied', reason, now);
+    case 'queued':
+      return moved(progress, progress.delivery > 0 ? 'lost' : 'refused', reason, now);
+    case 'delivered':
+    case 'running':
+    case 'preempted': {
+      const lost = moved(progress, 'lost', reason, now);
+      return mayRedeliver(progress, 'lost', now) ? requeued(lost, now) : lost;
+    }
+    case 'lost':
+      return {
+        verdict: 'applied',
+        path: [],
+        reason: 'late_window_over',
+        next: { ...progress, closed: true, deadline: null },
+      };
+    default:
+      return { verdict: 'recorded', path: [], reason: 'not_due', next: progress };
+  }
+}
+
+function cancelled(progress: WorkloadProgress, now: number): Transition {
+  if (isAwaitingExecutor(progress.state)) {
+    return moved({ ...progress, mayStillRun: true }, 'cancelled', 'cancelled_after_intent', now);
+  }
+  if (BEFORE_INTENT.includes(progress.state)) {
+    const mayStillRun = progress.delivery > 0;
+    return moved({ ...progress, mayStillRun }, 'cancelled', 'cancelled_before_intent', now);
+  }
+  return conflict(progress, 'already_ended');
+}
+
+function redelivered(progress: WorkloadProgress, now: number): Transition {
+  if (!REDELIVERABLE.includes(progress.state)) return conflict(progress, 'not_redeliverable');
+  const maxDeliveries = Math.max(progress.maxDeliveries, progress.delivery + 1);
+  const reopened = { ...progress, maxDeliveries, mayStillRun: false, lateUntil: null, closed: false };
+  return enqueue(reopened, now, 'redelivered_by_operator');
+}
+
+function mayRedeliver(progress: WorkloadProgress, outcome: 'lost' | TerminalStatus, now: number): boolean {
+  return (
+    progress.terms.redeliverOn.includes(outcome) &&
+    progress.delivery < progress.maxDeliveries &&
+    progress.totalAt !== null &&
+    now < progress.totalAt
+  );
+}
+
+function requeued(first: Transition, now: number): Transition {
+  const queuedUntil = now + first.next.terms.deadlines.queued;
+  const again = moved({ ...first.next, queuedUntil, attempts: 0 }, 'queued', first.reason, now);
+  return { ...again, verdict: first.verdict, path: [...first.path, 'queued'] };
+}
+
+/** The workload in its new state, with the clock that runs there. */
+function moved(
+  progress: WorkloadProgress,
+  state: WorkloadState,
+  reason: string,
+  now: number,
+  verdict: Verdict = 'applied',
+): Transition {
+  const lateUntil = state === 'lost' ? now + progress.terms.deadlines.late : null;
+  const closed = CLOSING.includes(state);
+  const next: WorkloadProgress = { ...progress, state, lateUntil, closed, deadline: null };
+  return { verdict, path: [state], reason, next: { ...next, deadline: deadlineIn(next, now) } };
+}
+
+function deadlineIn(progress: WorkloadProgress, now: number): WorkloadProgress['deadline'] {
+  const { deadlines, hold } = progress.terms;
+  const capped = (kind: DeadlineKind, at: number): { kind: DeadlineKind; at: number } =>
+    progress.totalAt !== null && progress.totalAt <= at ? { kind: 'total', at: progress.totalAt } : { kind, at };
+  switch (progress.state) {
+    case 'held':
+      return { kind: 'hold', at: now + hold.deadline };
+    case 'queued':
+      return capped('queued', progress.queuedUntil ?? now + deadlines.queued);
+    case 'delivered':
+      return capped('start', now + deadlines.start);
+    case 'running':
+      return capped('run', now + deadlines.run);
+    case 'preempted':
+      return capped('resume', now + deadlines.resume);
+    case 'lost':
+      return { kind: 'late', at: progress.lateUntil ?? now };
+    default:
+      return null;
+  }
+}
+
+function conflict(progress: WorkloadProgress, reason: string): Transition {
+  return { verdict: 'conflict', path: [], reason, next: progress };
+}
+
+function isTerminal(status: LifecycleStatus): status is TerminalStatus {
+  return status !== 'running' && status !== 'preempted';
+}

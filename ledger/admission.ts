@@ -1,0 +1,153 @@
+import type { SourceEvent } from '../contracts/events';
+import type { RuleSnapshot } from '../contracts/policy';
+import type { Decision } from '../contracts/terminology';
+import type { WorkloadView } from '../contracts/workflow';
+import type { Evaluation } from '../domain/policy/evaluate';
+import type { WorkloadTerms } from '../domain/workload-state';
+import { applyFact } from './change';
+import type { Database, Queryable } from './database';
+import { activePolicy, type StoredPolicy } from './policies';
+import { lockWorkload, viewOf, type WorkloadRow } from './workload-row';
+
+/** Judges an event by a stored policy. Pure; cached by the caller. */
+export type Evaluate = (policy: StoredPolicy, event: SourceEvent, tenantId: string) => Evaluation;
+
+const NO_POLICY: Evaluation = {
+  decision: 'ignore',
+  ruleId: null,
+  reason: 'no_policy',
+  rule: null,
+  dedupeKey: null,
+  trace: [],
+};
+
+/**
+ * Decides one event, once: policy, dedupe claim and decision record in one transaction. A workload that was admitted before
+ * is returned as it stands, so a re-run ends in the same place. Null when there is no such workload.
+ */
+export async function admit(db: Database, evaluate: Evaluate, workloadId: string): Promise<WorkloadView | null> {
+  return db.transaction(async (tx) => {
+    const row = await lockWorkload(tx, workloadId);
+    if (!row || row.state !== 'accepted') return row && viewOf(row);
+
+    const policy = await activePolicy(tx, row.tenant_id);
+    const evaluation = policy ? evaluate(policy, await eventOf(tx, workloadId), row.tenant_id) : NO_POLICY;
+    const holder = await claimKey(tx, row, evaluation);
+    const decision: Decision = holder === null ? evaluation.decision : 'duplicate';
+    const reason = holder === null ? evaluation.reason : 'dedupe_key_held';
+
+    await recordDecision(tx, row, { policy, evaluation, decision, reason, holder });
+    const admitted = { ...row, ...dispatchColumns(evaluation) };
+    const change = await applyFact(tx, admitted, { type: 'admitted', decision, reason }, {
+      actor: 'policy',
+      wake: false,
+      detail: { decision, rule: evaluation.ruleId, policy_hash: policy?.policy_hash ?? null },
+    });
+    return viewOf(change.row);
+  });
+}
+
+async function eventOf(tx: Queryable, workloadId: string): Promise<SourceEvent> {
+  const [row] = await tx.query<{ body: string | null }>('SELECT body FROM events WHERE workload_id = $1', [workloadId]);
+  if (!row?.body) throw new Error(`event of ${workloadId} has no body`);
+  return JSON.parse(row.body) as SourceEvent;
+}
+
+/** Claims the rule's dedupe key; null when it is claimed (or none is needed), else the workload that holds it. */
+async function claimKey(tx: Queryable, row: WorkloadRow, evaluation: Evaluation): Promise<string | null> {
+  const { dedupeKey, rule } = evaluation;
+  if (dedupeKey === null || !rule?.dedupe || (evaluation.decision !== 'dispatch' && evaluation.decision !== 'hold')) {
+    return null;
+  }
+  return claimDedupeKey(tx, row, dedupeKey, rule.dedupe.window);
+}
+
+/**
+ * Takes a dedupe key for a workload. A key is held while its workload is open and until its window is over; the same
+ * workload may take its own key again. Returns the holder when the key is not free.
+ */
+export async function claimDedupeKey(
+  tx: Queryable,
+  row: Pick<WorkloadRow, 'tenant_id' | 'workload_id'>,
+  key: string,
+  windowMs: number,
+): Promise<string | null> {
+  const claimed = await tx.query(
+    `INSERT INTO dedupe_claims AS held (tenant_id, dedupe_key, workload_id, claimed_at, window_until)
+     VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp() + $4 * interval '1 millisecond')
+     ON CONFLICT (tenant_id, dedupe_key) DO UPDATE SET
+       workload_id = excluded.workload_id, claimed_at = excluded.claimed_at, window_until = excluded.window_until, open = true
+     WHERE held.workload_id = excluded.workload_id OR (NOT held.open AND held.window_until <= clock_timestamp())
+     RETURNING workload_id`,
+    [row.tenant_id, key, row.workload_id, windowMs],
+  );
+  if (claimed.length > 0) return null;
+  const [holder] = await tx.query<{ workload_id: string }>(
+    'SELECT workload_id FROM dedupe_claims WHERE tenant_id = $1 AND dedupe_key = $2',
+    [row.tenant_id, key],
+  );
+  return holder!.workload_id;
+}
+
+interface DecisionRecord {
+  policy: StoredPolicy | null;
+  evaluation: Evaluation;
+  decision: Decision;
+  reason: string;
+  holder: string | null;
+}
+
+async function recordDecision(tx: Queryable, row: WorkloadRow, record: DecisionRecord): Promise<void> {
+  const { policy, evaluation } = record;
+  const columns = dispatchColumns(evaluation);
+  await tx.query(
+    `WITH decision AS (
+       INSERT INTO decisions (workload_id, tenant_id, decision, rule_id, policy_version, policy_hash, reason, rule,
+         dedupe_key, duplicate_of, trace)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+     )
+     UPDATE workloads SET rule_id = $4, pool_id = $12, executor = $13, priority = $14, terms = $15, max_deliveries = $16
+     WHERE workload_id = $1`,
+    [
+      row.workload_id,
+      row.tenant_id,
+      record.decision,
+      evaluation.ruleId,
+      policy?.version ?? null,
+      policy?.policy_hash ?? null,
+      record.reason,
+      evaluation.rule && JSON.stringify(evaluation.rule),
+      evaluation.dedupeKey,
+      record.holder,
+      JSON.stringify(evaluation.trace),
+      columns.pool_id,
+      columns.executor,
+      columns.priority,
+      columns.terms && JSON.stringify(columns.terms),
+      columns.max_deliveries,
+    ],
+  );
+}
+
+function dispatchColumns({
+  ruleId,
+  rule,
+}: Evaluation): Pick<WorkloadRow, 'rule_id' | 'pool_id' | 'executor' | 'priority' | 'terms' | 'max_deliveries'> {
+  return {
+    rule_id: ruleId,
+    pool_id: rule?.to?.pool ?? null,
+    executor: rule?.to?.executor ?? null,
+    priority: rule?.to?.priority ?? null,
+    terms: rule ? termsOf(rule) : null,
+    max_deliveries: rule?.retry?.max_deliveries ?? 1,
+  };
+}
+
+function termsOf(rule: RuleSnapshot): WorkloadTerms {
+  return {
+    deadlines: rule.deadlines,
+    hold: rule.hold ?? { deadline: 0, then: 'deny' },
+    redeliverOn: rule.retry.redeliver_on,
+    maxDeliveries: rule.retry.max_deliveries,
+  };
+}

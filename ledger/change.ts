@@ -1,0 +1,143 @@
+import type { WorkloadState } from '../contracts/terminology';
+import { isAwaitingExecutor, transition, type Fact, type Transition } from '../domain/workload-state';
+import type { Queryable } from './database';
+import { progressOf, type WorkloadRow } from './workload-row';
+
+export interface ChangeContext {
+  /** Who or what brought the fact: `policy`, `worker:<id>`, `token:<id>`, `deadline`. */
+  actor: string;
+  /** The workflow does not know of it yet and must be woken. */
+  wake: boolean;
+  /** Goes to the audit row; ids and codes only. */
+  detail?: Record<string, unknown>;
+}
+
+export interface Change extends Transition {
+  /** The row after the change; the same row when nothing changed. */
+  row: WorkloadRow;
+}
+
+/**
+ * Brings a fact to a locked workload: the pure transition decides, one statement writes it down with everything that hangs
+ * on it (lease, slot, dedupe claim, audit). The only place that changes a workload's state.
+ */
+export async function applyFact(
+  tx: Queryable,
+  row: WorkloadRow,
+  fact: Fact,
+  context: ChangeContext,
+): Promise<Change> {
+  const before = progressOf(row);
+  const decided = transition(before, fact, row.now.getTime());
+  if (decided.verdict === 'conflict' || decided.next === before) return { ...decided, row };
+
+  const after = changedRow(row, decided, context.wake);
+  await write(tx, row, after, decided, context);
+  return { ...decided, row: after };
+}
+
+function changedRow(row: WorkloadRow, { next, path, reason, verdict }: Transition, wake: boolean): WorkloadRow {
+  const date = (value: number | null): Date | null => (value === null ? null : new Date(value));
+  return {
+    ...row,
+    state: next.state,
+    reason: path.length > 0 ? reason : row.reason,
+    updated_at: row.now,
+    ended_at: next.closed || next.state === 'lost' ? (row.ended_at ?? row.now) : null,
+    delivery: next.delivery,
+    attempts: next.attempts,
+    max_deliveries: next.maxDeliveries,
+    queued_until: date(next.queuedUntil),
+    total_at: date(next.totalAt),
+    late_until: date(next.lateUntil),
+    deadline_kind: next.deadline?.kind ?? null,
+    deadline_at: date(next.deadline?.at ?? null),
+    closed: next.closed,
+    may_still_run: next.mayStillRun,
+    corrected: row.corrected || verdict === 'corrected',
+    wake_seq: wake ? String(BigInt(row.wake_seq) + 1n) : row.wake_seq,
+  };
+}
+
+const FREED_AT_ONCE: readonly WorkloadState[] = ['denied', 'refused', 'cancelled'];
+
+const WRITE = `
+WITH workload AS (
+  UPDATE workloads SET state = $2, reason = $3, updated_at = $4, ended_at = $5, delivery = $6, attempts = $7,
+    max_deliveries = $8, queued_until = $9, total_at = $10, late_until = $11, deadline_kind = $12, deadline_at = $13,
+    closed = $14, may_still_run = $15, corrected = $16,
+    wake_at = CASE WHEN wake_seq < $17 THEN clock_timestamp() ELSE wake_at END, wake_seq = $17
+  WHERE workload_id = $1
+), lease AS (
+  UPDATE leases SET
+    expires_at = CASE WHEN $18 THEN $13 ELSE expires_at END,
+    closed_at = CASE WHEN $18 THEN NULL ELSE $4::timestamptz END,
+    close_reason = CASE WHEN $18 THEN NULL ELSE $3 END
+  WHERE work_id = $1 AND closed_at IS NULL
+), slot AS (
+  UPDATE deliveries SET
+    status = $19,
+    slot_until = CASE WHEN $18 THEN $13 WHEN $15 THEN slot_until END,
+    started_at = CASE WHEN $19 = 'running' THEN coalesce(started_at, $4) ELSE started_at END,
+    ended_at = CASE WHEN $18 OR $15 THEN NULL ELSE coalesce(ended_at, $4) END
+  WHERE workload_id = $1 AND number = $20 AND $19 IS NOT NULL
+), claim AS (
+  UPDATE dedupe_claims SET open = NOT $14, window_until = CASE WHEN $21 THEN $4 ELSE window_until END
+  WHERE workload_id = $1
+)
+INSERT INTO audit (tenant_id, workload_id, at, type, actor, detail)
+SELECT $22::text, $1, $4, step.type, $23::text, step.detail
+FROM jsonb_to_recordset($24::jsonb) AS step(type text, detail jsonb)`;
+
+async function write(
+  tx: Queryable,
+  before: WorkloadRow,
+  after: WorkloadRow,
+  decided: Transition,
+  context: ChangeContext,
+): Promise<void> {
+  const freed = FREED_AT_ONCE.includes(after.state) && after.delivery === 0;
+  await tx.query(WRITE, [
+    after.workload_id,
+    after.state,
+    after.reason,
+    after.now,
+    after.ended_at,
+    after.delivery,
+    after.attempts,
+    after.max_deliveries,
+    after.queued_until,
+    after.total_at,
+    after.late_until,
+    after.deadline_kind,
+    after.deadline_at,
+    after.closed,
+    after.may_still_run,
+    after.corrected,
+    after.wake_seq,
+    isAwaitingExecutor(after.state),
+    deliveryStatus(decided.path, after.state),
+    Math.max(before.delivery, after.delivery),
+    freed,
+    after.tenant_id,
+    context.actor,
+    JSON.stringify(auditSteps(before, decided, context)),
+  ]);
+}
+
+/** What the change means for the delivery at hand; null when it does not touch it. */
+function deliveryStatus(path: WorkloadState[], state: WorkloadState): WorkloadState | null {
+  if (path.length > 1) return path[0]!;
+  return state === 'queued' ? null : state;
+}
+
+function auditSteps(before: WorkloadRow, decided: Transition, context: ChangeContext): object[] {
+  const detail = { reason: decided.reason, delivery: before.delivery, ...context.detail };
+  if (decided.path.length === 0) return [{ type: `workload.${decided.reason}`, detail }];
+  let from = before.state;
+  return decided.path.map((state) => {
+    const step = { type: `workload.${state}`, detail: { from, ...detail } };
+    from = state;
+    return step;
+  });
+}

@@ -1,0 +1,233 @@
+import type { SourceEvent } from '../contracts/events';
+import { deliveryIdOf } from '../contracts/ids';
+import type { RuleSnapshot } from '../contracts/policy';
+import { Problem } from '../contracts/problems';
+import type { WorkerState } from '../contracts/terminology';
+import type { Claim } from '../contracts/worker-protocol';
+import { randomSecret, secretHash } from '../domain/secret';
+import { applyFact } from './change';
+import type { Database, Queryable } from './database';
+import { isLive, leaseOf, type LeaseRow } from './lease';
+import { clearSuspect, takeProbe } from './suspect-slot';
+import type { WorkerPrincipal } from './workers';
+import { lockWorkload, type WorkloadRow } from './workload-row';
+
+/** Life of a lease before intent. */
+export const CLAIM_TTL_MS = 30_000;
+
+export interface ClaimOptions {
+  /** The worker saw its executor gone and back. Default false. */
+  executorRestarted?: boolean;
+  /** Default {@link CLAIM_TTL_MS}. */
+  ttlMs?: number;
+}
+
+interface WorkerRow {
+  status: WorkerState;
+  pool_status: string;
+  tenants: string[] | null;
+  credential_live: boolean;
+  max_open_deliveries: number;
+  open: number;
+  suspect: boolean;
+  probe_due: boolean;
+  probe_in_ms: number;
+}
+
+/** What one try came to; a refusal that changed the ledger must still commit, so it is a value and not a throw. */
+type Try = { claim: Claim } | { refusal: Problem };
+
+/**
+ * Gives a worker the right to act for a workload: eligibility, capacity, deadline, then epoch + 1 and a new token, in one
+ * transaction. Every refusal is a Problem of `CLAIM_REFUSALS`.
+ */
+export async function claim(
+  db: Database,
+  principal: WorkerPrincipal,
+  workId: string,
+  options: ClaimOptions = {},
+): Promise<Claim> {
+  const result = await db.transaction((tx) => tryClaim(tx, principal, workId, options));
+  if ('refusal' in result) throw result.refusal;
+  return result.claim;
+}
+
+async function tryClaim(
+  tx: Queryable,
+  principal: WorkerPrincipal,
+  workId: string,
+  options: ClaimOptions,
+): Promise<Try> {
+  const row = await lockWorkload(tx, workId);
+  const worker = await lockWorker(tx, principal, workId, options);
+  const refusal = ineligible(principal, worker, row);
+  if (refusal) return { refusal };
+  if (row!.pool_id !== principal.poolId) return { refusal: new Problem('worker.wrong_pool', 'The workload belongs to another pool.') };
+
+  const lease = await leaseOf(tx, workId);
+  const held = heldBy(lease, principal, row!);
+  if (held) return { refusal: held };
+  const counted = await countFailedAttempt(tx, row!, lease, principal);
+  if (counted.state !== 'queued') return { refusal: notNeeded(counted) };
+  const full = noCapacity(worker!);
+  if (full) return { refusal: full };
+  if (worker!.suspect) await takeProbe(tx, principal.workerId);
+  return { claim: await writeLease(tx, counted, lease, principal, options.ttlMs ?? CLAIM_TTL_MS) };
+}
+
+async function lockWorker(
+  tx: Queryable,
+  principal: WorkerPrincipal,
+  workId: string,
+  options: ClaimOptions,
+): Promise<WorkerRow | undefined> {
+  const locked = await tx.query('SELECT 1 FROM workers WHERE worker_id = $1 FOR UPDATE', [principal.workerId]);
+  if (locked.length === 0) return undefined;
+  if (options.executorRestarted) {
+    await clearSuspect(tx, principal.workerId, 'executor_restarted', `worker:${principal.workerId}`);
+  }
+  const [worker] = await tx.query<WorkerRow>(
+    `SELECT w.status, p.status AS pool_status, p.tenants, w.max_open_deliveries,
+       c.revoked_at IS NULL AND c.expires_at > clock_timestamp() AS credential_live,
+       w.suspect_since IS NOT NULL AS suspect,
+       coalesce(w.suspect_probe_at <= clock_timestamp(), true) AS probe_due,
+       coalesce(greatest(0, ceil(extract(epoch FROM w.suspect_probe_at - clock_timestamp()) * 1000)), 0)::float8 AS probe_in_ms,
+       (SELECT count(*)::int FROM deliveries d WHERE d.worker_id = $1 AND d.slot_until > clock_timestamp())
+         + (SELECT count(*)::int FROM leases l WHERE l.worker_id = $1 AND l.work_id <> $3
+              AND l.closed_at IS NULL AND l.delivery IS NULL AND l.expires_at > clock_timestamp()) AS open
+     FROM workers w JOIN pools p USING (pool_id) JOIN worker_credentials c ON c.credential_id = $2
+     WHERE w.worker_id = $1`,
+    [principal.workerId, principal.credentialId, workId],
+  );
+  return worker;
+}
+
+function ineligible(
+  principal: WorkerPrincipal,
+  worker: WorkerRow | undefined,
+  row: WorkloadRow | null,
+): Problem | null {
+  if (!worker?.credential_live) return new Problem('auth.required', 'The credential is revoked or expired.');
+  if (worker.status !== 'active') {
+    return new Problem(`worker.${worker.status}`, `Worker ${principal.workerId} is ${worker.status} and may not claim.`);
+  }
+  if (worker.pool_status !== 'active') return new Problem('pool.not_active', `Pool ${principal.poolId} is ${worker.pool_status}.`);
+  if (!row) return new Problem('not_found', 'No such workload.');
+  if (worker.tenants && !worker.tenants.includes(row.tenant_id)) {
+    return new Problem('worker.wrong_tenant', `Pool ${principal.poolId} does not serve this workload's tenant.`);
+  }
+  return null;
+}
+
+/** A live lease keeps others out; its own worker may claim again until it recorded an intent. */
+function heldBy(lease: LeaseRow | null, principal: WorkerPrincipal, row: WorkloadRow): Problem | null {
+  if (row.state === 'delivered' || row.state === 'running' || row.state === 'preempted') {
+    return new Problem('delivery.maybe_written', 'An intent is recorded for this workload; it is never handed over twice.', {
+      extra: standing(row),
+    });
+  }
+  if (row.state !== 'queued') return notNeeded(row);
+  if (row.deadline_at !== null && row.deadline_at <= row.now) return notNeeded(row);
+  if (lease && isLive(lease) && lease.worker_id !== principal.workerId) {
+    const retryAfterMs = Math.max(100, lease.expires_at.getTime() - lease.now.getTime());
+    return new Problem('lease.held', 'Another worker holds the lease.', { retryAfterMs });
+  }
+  return null;
+}
+
+function notNeeded(row: WorkloadRow): Problem {
+  return new Problem('workload.not_needed', `The workload is ${row.state}; nothing is to be handed over.`, {
+    extra: standing(row),
+  });
+}
+
+const standing = (row: WorkloadRow): Record<string, unknown> => ({
+  state: row.state,
+  wait_ms: row.deadline_at === null ? null : Math.max(0, row.deadline_at.getTime() - row.now.getTime()),
+});
+
+/** A lease that ran out before its intent was an attempt that failed through its worker. */
+async function countFailedAttempt(
+  tx: Queryable,
+  row: WorkloadRow,
+  lease: LeaseRow | null,
+  principal: WorkerPrincipal,
+): Promise<WorkloadRow> {
+  if (!lease || lease.closed_at !== null || lease.delivery !== null) return row;
+  const detail = { worker_id: lease.worker_id, epoch: Number(lease.epoch), why: 'lease_ended_before_intent' };
+  const change = await applyFact(tx, row, { type: 'attempt_failed' }, {
+    actor: `worker:${principal.workerId}`,
+    wake: true,
+    detail,
+  });
+  return change.row;
+}
+
+function noCapacity(worker: WorkerRow): Problem | null {
+  if (worker.open >= worker.max_open_deliveries) {
+    return new Problem('capacity.worker', `The worker has ${worker.open} of ${worker.max_open_deliveries} open deliveries.`, {
+      retryAfterMs: 1000,
+      extra: { limit: worker.max_open_deliveries, used: worker.open },
+    });
+  }
+  if (worker.suspect && !worker.probe_due) {
+    return new Problem('capacity.suspect', 'A delivery of this worker was lost; the slot waits for its next probe.', {
+      retryAfterMs: Math.min(Math.max(worker.probe_in_ms, 250), 30_000),
+    });
+  }
+  return null;
+}
+
+async function writeLease(
+  tx: Queryable,
+  row: WorkloadRow,
+  previous: LeaseRow | null,
+  principal: WorkerPrincipal,
+  ttlMs: number,
+): Promise<Claim> {
+  const token = randomSecret();
+  const epoch = previous ? Number(previous.epoch) + 1 : 1;
+  const [written] = await tx.query<{ expires_at: Date; body: string; rule: string }>(
+    `WITH lease AS (
+       INSERT INTO leases AS l (work_id, epoch, token_hash, worker_id, credential_id, claimed_at, expires_at)
+       VALUES ($1, $2, $3, $4, $5, clock_timestamp(), clock_timestamp() + $6 * interval '1 millisecond')
+       ON CONFLICT (work_id) DO UPDATE SET epoch = excluded.epoch, token_hash = excluded.token_hash,
+         worker_id = excluded.worker_id, credential_id = excluded.credential_id, claimed_at = excluded.claimed_at,
+         expires_at = excluded.expires_at, delivery = NULL, closed_at = NULL, close_reason = NULL
+       RETURNING expires_at
+     ), note AS (
+       INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
+       VALUES ($7, $1, 'lease.claimed', $8, jsonb_build_object('epoch', $2::bigint, 'worker_id', $4::text))
+     )
+     SELECT lease.expires_at, e.body, d.rule FROM lease, events e JOIN decisions d USING (workload_id) WHERE e.workload_id = $1`,
+    [
+      row.workload_id,
+      epoch,
+      secretHash(token),
+      principal.workerId,
+      principal.credentialId,
+      ttlMs,
+      row.tenant_id,
+      `worker:${principal.workerId}`,
+    ],
+  );
+  const rule = JSON.parse(written!.rule) as RuleSnapshot;
+  const number = row.delivery + 1;
+  return {
+    work_id: row.workload_id,
+    tenant_id: row.tenant_id,
+    epoch,
+    lease_token: token,
+    expires_at: written!.expires_at.toISOString(),
+    ttl_ms: ttlMs,
+    executor: row.executor!,
+    delivery_number: number,
+    delivery_id: deliveryIdOf(row.workload_id, number),
+    event: JSON.parse(written!.body) as SourceEvent,
+    trigger: {
+      prompt: rule.trigger.prompt ?? null,
+      include: rule.trigger.include,
+      response_policy: rule.trigger.response_policy ?? null,
+    },
+  };
+}

@@ -1,0 +1,210 @@
+import { deliveryIdOf } from '../contracts/ids';
+import { Problem } from '../contracts/problems';
+import type { IntentGranted, LeaseOutcome } from '../contracts/worker-protocol';
+import { matchesHash, secretHash } from '../domain/secret';
+import { applyFact, type Change } from './change';
+import type { Database, Queryable } from './database';
+import { leaseOf, recordStaleWrite, staleness, StaleLease, type LeaseRow } from './lease';
+import type { WorkerPrincipal } from './workers';
+import { lockWorkload, waitMs, type WorkloadRow } from './workload-row';
+
+/** A worker's write under a lease: who, for which workload, with which token. */
+export interface FencedWrite {
+  principal: WorkerPrincipal;
+  workId: string;
+  leaseToken: string;
+}
+
+/**
+ * Runs a write under the workload's lock if the lease holds. A stale token is the problem `lease.stale` and an audit row.
+ * With `closed_too` the last holder may still report what became of its delivery after the control plane closed the lease.
+ */
+async function fenced<T>(
+  db: Database,
+  write: FencedWrite,
+  kind: string,
+  work: (tx: Queryable, row: WorkloadRow, lease: LeaseRow) => Promise<T>,
+  leases: 'live' | 'closed_too' = 'live',
+): Promise<T> {
+  try {
+    return await db.transaction(async (tx) => {
+      const row = await lockWorkload(tx, write.workId);
+      if (!row) throw new Problem('not_found', 'No such workload.');
+      const lease = await leaseOf(tx, write.workId);
+      const stale = staleness(lease, write.principal.workerId, write.leaseToken);
+      const reportable = leases === 'closed_too' && (stale === 'closed' || stale === 'expired') && lease?.delivery;
+      if (stale !== null && !reportable) {
+        throw new StaleLease(stale, lease?.epoch ?? null, write.leaseToken);
+      }
+      return work(tx, row, lease!);
+    });
+  } catch (error) {
+    if (error instanceof StaleLease) {
+      await recordStaleWrite(db, { workId: write.workId, workerId: write.principal.workerId, kind, stale: error });
+    }
+    throw error;
+  }
+}
+
+/**
+ * Records that a worker is about to hand the workload over: allocates the delivery number and lets the lease live to the
+ * start deadline. From here on this delivery is never repeated. The same `intentKey` gets the same answer.
+ */
+export async function recordIntent(db: Database, write: FencedWrite, intentKey: string): Promise<IntentGranted> {
+  return fenced(db, write, 'intent', async (tx, row, lease) => {
+    if (lease.delivery !== null) return repeatedIntent(tx, row, lease, intentKey);
+    if (row.state !== 'queued' || (row.deadline_at !== null && row.deadline_at <= row.now)) {
+      throw new Problem('workload.not_needed', `The workload is ${row.state}.`, {
+        extra: { state: row.state, wait_ms: waitMs(row) },
+      });
+    }
+    const number = row.delivery + 1;
+    const deliveryId = deliveryIdOf(row.workload_id, number);
+    await tx.query(
+      `WITH lease AS (UPDATE leases SET delivery = $2 WHERE work_id = $1)
+       INSERT INTO deliveries AS d (workload_id, number, delivery_id, executor, worker_id, pool_id, epoch, intent_key_hash)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+       ON CONFLICT (workload_id, number) DO UPDATE SET worker_id = excluded.worker_id, pool_id = excluded.pool_id,
+         epoch = excluded.epoch, intent_key_hash = excluded.intent_key_hash, intent_at = clock_timestamp(),
+         write = 'intended', written_at = NULL, status = NULL, ended_at = NULL
+       WHERE d.write = 'not_written'`,
+      [
+        row.workload_id,
+        number,
+        deliveryId,
+        row.executor,
+        write.principal.workerId,
+        row.pool_id,
+        lease.epoch,
+        secretHash(intentKey),
+      ],
+    );
+    const change = await applyFact(tx, row, { type: 'intent' }, {
+      actor: `worker:${write.principal.workerId}`,
+      wake: false,
+      detail: { delivery_id: deliveryId, epoch: Number(lease.epoch) },
+    });
+    return granted(change.row, number);
+  });
+}
+
+async function repeatedIntent(
+  tx: Queryable,
+  row: WorkloadRow,
+  lease: LeaseRow,
+  intentKey: string,
+): Promise<IntentGranted> {
+  const [delivery] = await tx.query<{ intent_key_hash: Buffer; write: string }>(
+    'SELECT intent_key_hash, write FROM deliveries WHERE workload_id = $1 AND number = $2',
+    [row.workload_id, lease.delivery],
+  );
+  if (delivery?.write === 'intended' && matchesHash(intentKey, delivery.intent_key_hash) && row.state === 'delivered') {
+    return granted(row, lease.delivery!);
+  }
+  throw new Problem('delivery.maybe_written', 'An intent is recorded under this lease already.', {
+    extra: { state: row.state, wait_ms: waitMs(row) },
+  });
+}
+
+const granted = (row: WorkloadRow, number: number): IntentGranted => ({
+  delivery_number: number,
+  delivery_id: deliveryIdOf(row.workload_id, number),
+  expires_at: row.deadline_at!.toISOString(),
+});
+
+/** Records what became of the write. Reported once; later reports of the same delivery are answered and change nothing. */
+export async function reportWrite(
+  db: Database,
+  write: FencedWrite,
+  report: { write: 'written' | 'unknown'; detail?: string | undefined },
+): Promise<LeaseOutcome> {
+  return fenced(
+    db,
+    write,
+    'complete',
+    async (tx, row, lease) => {
+      if (lease.delivery === null) throw new Problem('workload.state_conflict', 'No intent is recorded under this lease.');
+      await tx.query(
+        `WITH reported AS (
+           UPDATE deliveries SET write = $3, written_at = CASE WHEN $3 = 'written' THEN clock_timestamp() END
+           WHERE workload_id = $1 AND number = $2 AND write = 'intended' RETURNING delivery_id
+         )
+         INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
+         SELECT $4::text, $1, CASE WHEN $3 = 'written' THEN 'delivery.written' ELSE 'delivery.maybe_written' END, $5::text,
+           jsonb_build_object('delivery', $2::int, 'delivery_id', delivery_id, 'detail', $6::text) FROM reported`,
+        [
+          row.workload_id,
+          lease.delivery,
+          report.write,
+          row.tenant_id,
+          `worker:${write.principal.workerId}`,
+          report.detail ?? null,
+        ],
+      );
+      return { state: row.state, wait_ms: waitMs(row) };
+    },
+    'closed_too',
+  );
+}
+
+/** Gives the workload back: nothing was handed over, proven. Returns the delivery number too, if there was an intent. */
+export async function releaseLease(db: Database, write: FencedWrite, reason: string): Promise<LeaseOutcome> {
+  return fenced(db, write, 'release', async (tx, row, lease) => {
+    const change = lease.delivery === null ? null : await giveBack(tx, row, lease, write, reason);
+    await tx.query(
+      `WITH lease AS (
+         UPDATE leases SET closed_at = clock_timestamp(), close_reason = 'released' WHERE work_id = $1 AND closed_at IS NULL
+       )
+       INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
+       VALUES ($2, $1, 'lease.released', $3, jsonb_build_object('why', $4::text, 'epoch', $5::bigint))`,
+      [row.workload_id, row.tenant_id, `worker:${write.principal.workerId}`, reason, lease.epoch],
+    );
+    const after = change?.row ?? row;
+    return { state: after.state, wait_ms: waitMs(after) };
+  }, 'closed_too');
+}
+
+async function giveBack(
+  tx: Queryable,
+  row: WorkloadRow,
+  lease: LeaseRow,
+  write: FencedWrite,
+  reason: string,
+): Promise<Change> {
+  const [delivery] = await tx.query<{ write: string }>(
+    `UPDATE deliveries SET write = 'not_written', slot_until = NULL, status = NULL
+     WHERE workload_id = $1 AND number = $2 AND write = 'intended' RETURNING write`,
+    [row.workload_id, lease.delivery],
+  );
+  if (!delivery) throw new Problem('workload.state_conflict', 'The write was reported before.');
+  if (row.state === 'cancelled') {
+    await tx.query('UPDATE workloads SET may_still_run = false WHERE workload_id = $1', [row.workload_id]);
+  }
+  return applyFact(tx, row, { type: 'not_delivered' }, {
+    actor: `worker:${write.principal.workerId}`,
+    wake: false,
+    detail: { why: reason },
+  });
+}
+
+/** The worker cannot hand this workload over: refused for good, or one failed attempt. Only before an intent. */
+export async function failLease(
+  db: Database,
+  write: FencedWrite,
+  failure: { code: string; detail?: string | undefined; retryable: boolean },
+): Promise<LeaseOutcome> {
+  return fenced(db, write, 'fail', async (tx, row, lease) => {
+    if (lease.delivery !== null) throw new Problem('workload.state_conflict', 'An intent is recorded under this lease.');
+    const change = await applyFact(
+      tx,
+      row,
+      failure.retryable ? { type: 'attempt_failed' } : { type: 'undeliverable', reason: failure.code },
+      {
+        actor: `worker:${write.principal.workerId}`,
+        wake: false,
+        detail: { code: failure.code, detail: failure.detail ?? null },
+      },
+    );
+    return { state: change.row.state, wait_ms: waitMs(change.row) };
+  });
+}

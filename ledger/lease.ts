@@ -1,0 +1,67 @@
+import { createHash } from 'node:crypto';
+import { Problem } from '../contracts/problems';
+import { matchesHash } from '../domain/secret';
+import type { Queryable } from './database';
+
+export interface LeaseRow {
+  work_id: string;
+  epoch: string;
+  token_hash: Buffer;
+  worker_id: string;
+  credential_id: string;
+  claimed_at: Date;
+  expires_at: Date;
+  delivery: number | null;
+  closed_at: Date | null;
+  close_reason: string | null;
+  now: Date;
+}
+
+export async function leaseOf(tx: Queryable, workId: string): Promise<LeaseRow | null> {
+  const [row] = await tx.query<LeaseRow>('SELECT l.*, clock_timestamp() AS now FROM leases l WHERE work_id = $1', [workId]);
+  return row ?? null;
+}
+
+export const isLive = (lease: LeaseRow): boolean => lease.closed_at === null && lease.expires_at > lease.now;
+
+/** Why a presented lease token does not hold, or null when it does. */
+export function staleness(lease: LeaseRow | null, workerId: string, token: string): string | null {
+  if (!lease) return 'unknown';
+  if (!matchesHash(token, lease.token_hash) || lease.worker_id !== workerId) return 'mismatch';
+  if (lease.closed_at !== null) return 'closed';
+  return lease.expires_at > lease.now ? null : 'expired';
+}
+
+/** A stale write is refused and leaves a record; the record is committed although the write is not. */
+export class StaleLease extends Problem {
+  constructor(
+    readonly staleness: string,
+    readonly currentEpoch: string | null,
+    presented: string,
+  ) {
+    super('lease.stale', `The lease token does not hold (${staleness}).`, { extra: { staleness } });
+    this.presentedTokenHash = createHash('sha256').update(presented).digest('hex').slice(0, 16);
+  }
+  readonly presentedTokenHash: string;
+}
+
+export async function recordStaleWrite(
+  db: Queryable,
+  write: { workId: string; workerId: string; kind: string; stale: StaleLease },
+): Promise<void> {
+  await db.query(
+    `INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
+     SELECT w.tenant_id, w.workload_id, 'lease.stale_write_rejected', $2::text, $3::jsonb
+     FROM workloads w WHERE w.workload_id = $1`,
+    [
+      write.workId,
+      `worker:${write.workerId}`,
+      JSON.stringify({
+        write: write.kind,
+        why: write.stale.staleness,
+        current_epoch: write.stale.currentEpoch,
+        presented_token: write.stale.presentedTokenHash,
+      }),
+    ],
+  );
+}

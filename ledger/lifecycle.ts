@@ -1,0 +1,220 @@
+import { parseDeliveryId } from '../contracts/ids';
+import type { LifecycleEffect, LifecycleEvent, LifecycleRecord } from '../contracts/lifecycle';
+import type { WorkloadState } from '../contracts/terminology';
+import type { Fact, Verdict } from '../domain/workload-state';
+import { applyFact } from './change';
+import type { Database, Queryable } from './database';
+import { clearSuspect } from './suspect-slot';
+import type { WorkerPrincipal } from './workers';
+import { lockWorkload, waitMs, type WorkloadRow } from './workload-row';
+
+/** Records that belong to no workload are kept up to this many a worker and minute; the rest is only counted. */
+export const STRANGERS_PER_MINUTE = 100;
+
+export interface RecordedLifecycle {
+  effect: LifecycleEffect;
+  /** The workload's row after the record, when there is one and its workflow must hear of it. */
+  wake: WorkloadRow | null;
+  state?: WorkloadState;
+}
+
+interface DeliveryRow {
+  pool_id: string;
+  worker_id: string;
+  slot_open: boolean;
+}
+
+/**
+ * Records one lifecycle record of an executor. Lifecycle is evidence, not a fenced write: it is always recorded, and the
+ * transition decides what it changes.
+ */
+export async function recordLifecycle(
+  db: Database,
+  principal: WorkerPrincipal,
+  record: LifecycleRecord,
+): Promise<RecordedLifecycle> {
+  if ('unreadable' in record) return recordStranger(db, principal, record, 'unreadable');
+  const id = parseDeliveryId(record.delivery_id);
+  if (!id) return recordStranger(db, principal, record, 'unknown_delivery');
+  return db.transaction(async (tx) => {
+    const row = await lockWorkload(tx, id.workloadId);
+    if (!row) return recordStranger(tx, principal, record, 'unknown_delivery');
+    return recordKnown(tx, principal, record, row, id.number);
+  });
+}
+
+async function recordKnown(
+  tx: Queryable,
+  principal: WorkerPrincipal,
+  event: LifecycleEvent,
+  row: WorkloadRow,
+  number: number,
+): Promise<RecordedLifecycle> {
+  const [delivery] = await tx.query<DeliveryRow>(
+    `SELECT pool_id, worker_id, slot_until > clock_timestamp() AS slot_open FROM deliveries
+     WHERE workload_id = $1 AND number = $2 AND write <> 'not_written'`,
+    [row.workload_id, number],
+  );
+  const foreign = delivery ? whyForeign(principal, event, row, delivery) : 'delivery_never_made';
+  const seq = await insertEvidence(tx, principal, event, row, number);
+  if (seq === null) return { effect: 'duplicate', wake: null, state: row.state };
+
+  const fact: Fact = { type: 'lifecycle', delivery: number, status: event.status };
+  const actor = `executor:${principal.workerId}`;
+  const detail = { event: event.event_id, attempt: event.attempt ?? null, reply_suppressed: event.reply_suppressed ?? null };
+  const change = foreign ? null : await applyFact(tx, row, fact, { actor, wake: true, detail });
+  const effect = change ? effectOf(change.verdict) : delivery ? 'mismatch' : 'unknown_delivery';
+  await concludeEvidence(tx, { row, event, number, seq, effect, note: foreign ?? change!.reason, actor });
+  if (!foreign) await clearSuspectIfNewer(tx, principal, event);
+  const after = change?.row ?? row;
+  return { effect, wake: change && change.path.length > 0 ? after : null, state: after.state };
+}
+
+/** Why a record cannot be about the delivery it names; null when it can. */
+function whyForeign(
+  principal: WorkerPrincipal,
+  event: LifecycleEvent,
+  row: WorkloadRow,
+  delivery: DeliveryRow,
+): string | null {
+  if (delivery.pool_id !== principal.poolId) return 'reported_by_another_pool';
+  if (event.source !== undefined && event.source !== row.source) return 'another_source';
+  if (event.action !== undefined && event.action !== row.action) return 'another_action';
+  if (event.source_event_id !== undefined && event.source_event_id !== row.event_id) return 'another_event';
+  return null;
+}
+
+async function insertEvidence(
+  tx: Queryable,
+  principal: WorkerPrincipal,
+  event: LifecycleEvent,
+  row: WorkloadRow,
+  number: number,
+): Promise<string | null> {
+  const [inserted] = await tx.query<{ seq: string }>(
+    `INSERT INTO lifecycle_events (workload_id, delivery_number, delivery_id, event_id, status, occurred_at, worker_id, effect, record)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, 'recorded', $8)
+     ON CONFLICT (delivery_id, event_id) WHERE workload_id IS NOT NULL DO NOTHING RETURNING seq`,
+    [
+      row.workload_id,
+      number,
+      event.delivery_id,
+      event.event_id,
+      event.status,
+      event.occurred_at,
+      principal.workerId,
+      JSON.stringify(event),
+    ],
+  );
+  return inserted?.seq ?? null;
+}
+
+interface Conclusion {
+  row: WorkloadRow;
+  event: LifecycleEvent;
+  number: number;
+  seq: string;
+  effect: LifecycleEffect;
+  note: string;
+  actor: string;
+}
+
+/** Writes what the record did beside it, and what only the delivery row knows: instance, attempt, end, double execution. */
+async function concludeEvidence(tx: Queryable, { row, event, number, seq, effect, note, actor }: Conclusion): Promise<void> {
+  const applied = effect === 'applied' || effect === 'corrected';
+  const double = effect === 'double_execution';
+  const counts = effect !== 'mismatch' && effect !== 'unknown_delivery';
+  const ended = event.status !== 'running' && event.status !== 'preempted';
+  await tx.query(
+    `WITH evidence AS (
+       UPDATE lifecycle_events SET effect = $2, note = $3 WHERE seq = $1
+     ), delivery AS (
+       UPDATE deliveries SET
+         executor_instance = coalesce($4, executor_instance), executor_attempt = coalesce($5, executor_attempt),
+         double_execution = double_execution OR $6,
+         status = CASE WHEN $8 AND status IN ('cancelled', 'lost') THEN $9 ELSE status END,
+         ended_at = CASE WHEN $8 THEN coalesce(ended_at, clock_timestamp()) ELSE ended_at END,
+         slot_until = CASE WHEN $8 THEN NULL ELSE slot_until END
+       WHERE workload_id = $10 AND number = $11 AND $7
+     ), workload AS (
+       UPDATE workloads SET double_execution = true WHERE workload_id = $10 AND $6
+     )
+     INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
+     SELECT $12::text, $10, 'lifecycle.' || $9, $13::text, jsonb_build_object('effect', $2::text, 'why', $3::text,
+       'delivery', $11::int, 'event', $14::text)
+     WHERE NOT $15`,
+    [
+      seq,
+      effect,
+      note,
+      event.opencrow_instance ?? null,
+      event.attempt ?? null,
+      double,
+      counts,
+      ended && counts && !applied,
+      event.status,
+      row.workload_id,
+      number,
+      row.tenant_id,
+      actor,
+      event.event_id,
+      applied,
+    ],
+  );
+}
+
+async function clearSuspectIfNewer(tx: Queryable, principal: WorkerPrincipal, event: LifecycleEvent): Promise<void> {
+  const occurred = Date.parse(event.occurred_at);
+  if (Number.isNaN(occurred)) return;
+  const [worker] = await tx.query<{ newer: boolean }>(
+    'SELECT suspect_since < $2 AS newer FROM workers WHERE worker_id = $1 AND suspect_since IS NOT NULL',
+    [principal.workerId, new Date(occurred)],
+  );
+  if (worker?.newer) await clearSuspect(tx, principal.workerId, 'newer_lifecycle', `worker:${principal.workerId}`);
+}
+
+/** A record that names no workload of ours: noise, a forgery, or another service's. Bounded a minute and worker. */
+async function recordStranger(
+  db: Queryable,
+  principal: WorkerPrincipal,
+  record: LifecycleRecord,
+  effect: 'unreadable' | 'unknown_delivery',
+): Promise<RecordedLifecycle> {
+  const named = 'unreadable' in record ? null : record;
+  const rows = await db.query(
+    `INSERT INTO lifecycle_events (delivery_id, event_id, status, occurred_at, worker_id, effect, note, record)
+     SELECT $1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text
+     WHERE (SELECT count(*) FROM lifecycle_events
+            WHERE workload_id IS NULL AND worker_id = $5 AND received_at > clock_timestamp() - interval '1 minute') < $9
+     RETURNING seq`,
+    [
+      named?.delivery_id ?? null,
+      named?.event_id ?? null,
+      named?.status ?? null,
+      named?.occurred_at ?? null,
+      principal.workerId,
+      effect,
+      'unreadable' in record ? record.why : 'no_such_workload',
+      JSON.stringify(record),
+      STRANGERS_PER_MINUTE,
+    ],
+  );
+  return { effect: rows.length > 0 ? effect : 'rate_limited', wake: null };
+}
+
+const EFFECTS: Record<Verdict, LifecycleEffect> = {
+  applied: 'applied',
+  corrected: 'corrected',
+  recorded: 'recorded',
+  double_execution: 'double_execution',
+  unknown_delivery: 'unknown_delivery',
+  too_late: 'too_late',
+  conflict: 'recorded',
+};
+const effectOf = (verdict: Verdict): LifecycleEffect => EFFECTS[verdict];
+
+/** What a woken workflow is told, for display. */
+export const wakeOf = (row: WorkloadRow): { state: WorkloadState; wait_ms: number | null } => ({
+  state: row.state,
+  wait_ms: waitMs(row),
+});

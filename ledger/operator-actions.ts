@@ -1,0 +1,72 @@
+import type { RuleSnapshot } from '../contracts/policy';
+import { Problem } from '../contracts/problems';
+import type { TerminalStatus } from '../contracts/terminology';
+import type { Fact } from '../domain/workload-state';
+import { claimDedupeKey } from './admission';
+import { applyFact } from './change';
+import type { Database, Queryable } from './database';
+import { lockWorkload, type WorkloadRow } from './workload-row';
+
+/** What an operator can ask of a workload. `resolve` states the outcome of a lost one. */
+export type OperatorAction =
+  | { action: 'cancel' | 'approve' | 'deny' | 'redeliver' }
+  | { action: 'resolve'; outcome: TerminalStatus };
+
+export interface OperatorOrder {
+  tenantId: string;
+  workloadId: string;
+  /** Who, e.g. `token:<id>`. */
+  actor: string;
+  /** Why, in the operator's words; kept in the audit. */
+  reason: string;
+}
+
+const FACTS = {
+  cancel: { type: 'cancelled' },
+  approve: { type: 'approved' },
+  deny: { type: 'approval_denied' },
+  redeliver: { type: 'redelivered' },
+} as const satisfies Record<string, Fact>;
+
+/**
+ * Carries out an operator's action under the workload's lock. Another tenant's workload is `not_found`; an action that the
+ * state does not allow is `workload.state_conflict`; redelivery while another workload holds the dedupe key is `dedupe.held`.
+ */
+export async function operate(db: Database, order: OperatorOrder, action: OperatorAction): Promise<WorkloadRow> {
+  return db.transaction(async (tx) => {
+    const row = await lockWorkload(tx, order.workloadId);
+    if (!row || row.tenant_id !== order.tenantId) throw new Problem('not_found', 'No such workload.');
+    const fact: Fact = action.action === 'resolve' ? { type: 'resolved', outcome: action.outcome } : FACTS[action.action];
+    if (action.action === 'redeliver') await reclaimKey(tx, row);
+    const change = await applyFact(tx, row, fact, {
+      actor: order.actor,
+      wake: true,
+      detail: { action: action.action, operator_reason: order.reason },
+    });
+    if (change.verdict === 'conflict') {
+      throw new Problem('workload.state_conflict', `A workload that is ${row.state} cannot be changed by ${action.action}.`, {
+        extra: { state: row.state, why: change.reason },
+      });
+    }
+    return change.row;
+  });
+}
+
+/** A redelivered workload needs its dedupe key again; it is refused while another one holds it. */
+async function reclaimKey(tx: Queryable, row: WorkloadRow): Promise<void> {
+  const [decision] = await tx.query<{ dedupe_key: string | null; rule: string | null; body: string | null }>(
+    'SELECT d.dedupe_key, d.rule, e.body FROM decisions d JOIN events e USING (workload_id) WHERE d.workload_id = $1',
+    [row.workload_id],
+  );
+  if (!decision?.rule || row.terms === null || decision.body === null) {
+    throw new Problem('workload.state_conflict', 'This workload has nothing that could be delivered.', {
+      extra: { state: row.state },
+    });
+  }
+  if (decision.dedupe_key === null) return;
+  const rule = JSON.parse(decision.rule) as RuleSnapshot;
+  const holder = await claimDedupeKey(tx, row, decision.dedupe_key, rule.dedupe?.window ?? 0);
+  if (holder !== null) {
+    throw new Problem('dedupe.held', 'Another workload holds the dedupe key.', { extra: { held_by: holder } });
+  }
+}

@@ -1,0 +1,26 @@
+import type { WorkloadView } from '../contracts/workflow';
+import { applyFact } from './change';
+import type { Database } from './database';
+import { markSuspect } from './suspect-slot';
+import { lockWorkload, viewOf } from './workload-row';
+
+/**
+ * Brings a workload up to the ledger's clock: applies each deadline that is due and returns where it stands. What a workflow
+ * calls after every wake and every timer. Null when there is no such workload.
+ */
+export async function settle(
+  db: Database,
+  workloadId: string,
+  suspectBackoffMs: number,
+): Promise<WorkloadView | null> {
+  return db.transaction(async (tx) => {
+    let row = await lockWorkload(tx, workloadId);
+    while (row && !row.closed && row.deadline_at !== null && row.deadline_at <= row.now) {
+      const change = await applyFact(tx, row, { type: 'deadline' }, { actor: 'deadline', wake: false });
+      if (change.row === row) break;
+      if (change.path.includes('lost')) await markSuspect(tx, workloadId, row.delivery, suspectBackoffMs);
+      row = change.row;
+    }
+    return row && viewOf(row);
+  });
+}

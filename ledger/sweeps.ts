@@ -1,0 +1,72 @@
+import type { Queryable } from './database';
+
+/**
+ * Wakes open workloads whose deadline passed `graceMs` ago and whose workflow did not act: its history may be lost, or
+ * Temporal was down. Returns how many.
+ */
+export async function wakeOverdue(db: Queryable, graceMs: number, limit = 500): Promise<number> {
+  const rows = await db.query(
+    `UPDATE workloads w SET wake_seq = wake_seq + 1, wake_at = clock_timestamp() - interval '1 hour'
+     FROM (
+       SELECT workload_id FROM workloads
+       WHERE NOT closed AND deadline_at < clock_timestamp() - $1 * interval '1 millisecond' AND wake_sent >= wake_seq
+       ORDER BY deadline_at LIMIT $2 FOR UPDATE SKIP LOCKED
+     ) due WHERE w.workload_id = due.workload_id RETURNING 1`,
+    [graceMs, limit],
+  );
+  return rows.length;
+}
+
+/** Open workloads nobody looked at for `everyMs`, so that a missing workflow run is noticed. Marks them as looked at. */
+export async function takeUnswept(db: Queryable, everyMs: number, limit = 200): Promise<string[]> {
+  const rows = await db.query<{ workload_id: string }>(
+    `UPDATE workloads w SET swept_at = clock_timestamp()
+     FROM (
+       SELECT workload_id FROM workloads
+       WHERE NOT closed AND swept_at < clock_timestamp() - $1 * interval '1 millisecond'
+       ORDER BY swept_at LIMIT $2 FOR UPDATE SKIP LOCKED
+     ) due WHERE w.workload_id = due.workload_id RETURNING w.workload_id`,
+    [everyMs, limit],
+  );
+  return rows.map((row) => row.workload_id);
+}
+
+/** Asks for a wake of workloads whose workflow has no run; the relay starts them again. */
+export async function wakeAgain(db: Queryable, workloadIds: readonly string[]): Promise<void> {
+  if (workloadIds.length === 0) return;
+  await db.query(
+    `UPDATE workloads SET wake_seq = wake_seq + 1, wake_at = clock_timestamp() - interval '1 hour'
+     WHERE workload_id = ANY($1) AND NOT closed`,
+    [workloadIds],
+  );
+}
+
+export interface Retention {
+  /** Event bodies of ended workloads are pruned after this many days; identity hashes stay. */
+  bodyDays: number;
+  /** Idempotency keys and lifecycle records of unknown ids are deleted after this many days. */
+  noiseDays: number;
+}
+
+/** Applies the retention to at most `limit` rows of each kind. Returns how many rows it touched. */
+export async function prune(db: Queryable, retention: Retention, limit = 1000): Promise<number> {
+  const bodies = await db.query(
+    `UPDATE events SET body = NULL WHERE workload_id IN (
+       SELECT e.workload_id FROM events e JOIN workloads w USING (workload_id)
+       WHERE e.body IS NOT NULL AND w.closed AND w.ended_at < clock_timestamp() - $1 * interval '1 day' LIMIT $2)
+     RETURNING 1`,
+    [retention.bodyDays, limit],
+  );
+  const keys = await db.query(
+    `DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(
+       SELECT ctid FROM idempotency_keys WHERE created_at < clock_timestamp() - $1 * interval '1 day' LIMIT $2)) RETURNING 1`,
+    [retention.noiseDays, limit],
+  );
+  const strangers = await db.query(
+    `DELETE FROM lifecycle_events WHERE seq IN (
+       SELECT seq FROM lifecycle_events
+       WHERE workload_id IS NULL AND received_at < clock_timestamp() - $1 * interval '1 day' LIMIT $2) RETURNING 1`,
+    [retention.noiseDays, limit],
+  );
+  return bodies.length + keys.length + strangers.length;
+}

@@ -1,0 +1,95 @@
+import type { DeadlineKind, ExecutorKind, WorkloadState } from '../contracts/terminology';
+import type { WorkloadView } from '../contracts/workflow';
+import { fairnessKey } from '../domain/identity';
+import type { WorkloadProgress, WorkloadTerms } from '../domain/workload-state';
+import type { Queryable } from './database';
+
+/** A row of `workloads`, with the ledger's clock at the moment it was read. */
+export interface WorkloadRow {
+  workload_id: string;
+  tenant_id: string;
+  source: string;
+  action: string;
+  event_id: string;
+  subject: string | null;
+  state: WorkloadState;
+  reason: string;
+  accepted_at: Date;
+  updated_at: Date;
+  ended_at: Date | null;
+  rule_id: string | null;
+  pool_id: string | null;
+  executor: ExecutorKind | null;
+  priority: number | null;
+  terms: WorkloadTerms | null;
+  delivery: number;
+  attempts: number;
+  max_deliveries: number;
+  queued_until: Date | null;
+  total_at: Date | null;
+  late_until: Date | null;
+  deadline_kind: DeadlineKind | null;
+  deadline_at: Date | null;
+  closed: boolean;
+  may_still_run: boolean;
+  corrected: boolean;
+  double_execution: boolean;
+  wake_seq: string;
+  now: Date;
+}
+
+/** Reads a workload and keeps every other change of it out until the transaction ends. */
+export async function lockWorkload(tx: Queryable, workloadId: string): Promise<WorkloadRow | null> {
+  const [row] = await tx.query<WorkloadRow>(
+    'SELECT w.*, clock_timestamp() AS now FROM workloads w WHERE workload_id = $1 FOR UPDATE',
+    [workloadId],
+  );
+  return row ?? null;
+}
+
+/** Terms of a workload that no rule governs yet. */
+const NO_TERMS: WorkloadTerms = {
+  deadlines: { queued: 0, start: 0, run: 0, resume: 0, total: 0, late: 0 },
+  hold: { deadline: 0, then: 'deny' },
+  redeliverOn: [],
+  maxDeliveries: 1,
+};
+
+const ms = (date: Date | null): number | null => (date === null ? null : date.getTime());
+
+export function progressOf(row: WorkloadRow): WorkloadProgress {
+  return {
+    state: row.state,
+    delivery: row.delivery,
+    attempts: row.attempts,
+    maxDeliveries: row.max_deliveries,
+    queuedUntil: ms(row.queued_until),
+    totalAt: ms(row.total_at),
+    lateUntil: ms(row.late_until),
+    deadline: row.deadline_kind && row.deadline_at ? { kind: row.deadline_kind, at: row.deadline_at.getTime() } : null,
+    closed: row.closed,
+    mayStillRun: row.may_still_run,
+    terms: row.terms ?? NO_TERMS,
+  };
+}
+
+export const waitMs = (row: Pick<WorkloadRow, 'closed' | 'deadline_at' | 'now'>): number | null =>
+  row.closed || row.deadline_at === null ? null : Math.max(0, row.deadline_at.getTime() - row.now.getTime());
+
+export function viewOf(row: WorkloadRow): WorkloadView {
+  return {
+    workload_id: row.workload_id,
+    state: row.state,
+    reason: row.reason,
+    source: row.source,
+    action: row.action,
+    rule_id: row.rule_id,
+    pool_id: row.pool_id,
+    executor: row.executor,
+    priority: row.priority ?? 3,
+    fairness_key: fairnessKey(row.tenant_id),
+    delivery: row.delivery,
+    next: row.closed ? 'end' : row.state === 'queued' ? 'offer' : 'wait',
+    wait_ms: waitMs(row),
+  };
+}
