@@ -74,7 +74,7 @@ export async function claimDedupeKey(
 ): Promise<string | null> {
   const claimed = await tx.query(
     `INSERT INTO dedupe_claims AS held (tenant_id, dedupe_key, workload_id, claimed_at, window_until)
-     VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp() + $4 * interval '1 millisecond')
+     VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp() + $4::float8 * interval '1 millisecond')
      ON CONFLICT (tenant_id, dedupe_key) DO UPDATE SET
        workload_id = excluded.workload_id, claimed_at = excluded.claimed_at, window_until = excluded.window_until, open = true
      WHERE held.workload_id = excluded.workload_id OR (NOT held.open AND held.window_until <= clock_timestamp())

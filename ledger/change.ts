@@ -70,23 +70,23 @@ WITH workload AS (
   WHERE workload_id = $1
 ), lease AS (
   UPDATE leases SET
-    expires_at = CASE WHEN $18 THEN $13 ELSE expires_at END,
-    closed_at = CASE WHEN $18 THEN NULL ELSE $4::timestamptz END,
-    close_reason = CASE WHEN $18 THEN NULL ELSE $3 END
+    expires_at = CASE WHEN $18::boolean THEN $13::timestamptz ELSE expires_at END,
+    closed_at = CASE WHEN $18::boolean THEN NULL ELSE $4::timestamptz END,
+    close_reason = CASE WHEN $18::boolean THEN NULL ELSE $3 END
   WHERE work_id = $1 AND closed_at IS NULL
 ), slot AS (
   UPDATE deliveries SET
-    status = $19,
-    slot_until = CASE WHEN $18 THEN $13 WHEN $15 THEN slot_until END,
-    started_at = CASE WHEN $19 = 'running' THEN coalesce(started_at, $4) ELSE started_at END,
-    ended_at = CASE WHEN $18 OR $15 THEN NULL ELSE coalesce(ended_at, $4) END
-  WHERE workload_id = $1 AND number = $20 AND $19 IS NOT NULL
+    status = $19::text,
+    slot_until = CASE WHEN $18::boolean THEN $13::timestamptz WHEN $15::boolean THEN slot_until END,
+    started_at = CASE WHEN $19::text = 'running' THEN coalesce(started_at, $4::timestamptz) ELSE started_at END,
+    ended_at = CASE WHEN $18::boolean OR $15 THEN NULL ELSE coalesce(ended_at, $4::timestamptz) END
+  WHERE workload_id = $1 AND number = $20 AND $19::text IS NOT NULL
 ), claim AS (
-  UPDATE dedupe_claims SET open = NOT $14, window_until = CASE WHEN $21 THEN $4 ELSE window_until END
+  UPDATE dedupe_claims SET open = NOT $14::boolean, window_until = CASE WHEN $21::boolean THEN $4::timestamptz ELSE window_until END
   WHERE workload_id = $1
 )
 INSERT INTO audit (tenant_id, workload_id, at, type, actor, detail)
-SELECT $22::text, $1, $4, step.type, $23::text, step.detail
+SELECT $22::text, $1, $4::timestamptz, step.type, $23::text, step.detail
 FROM jsonb_to_recordset($24::jsonb) AS step(type text, detail jsonb)`;
 
 async function write(

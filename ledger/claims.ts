@@ -190,7 +190,7 @@ async function writeLease(
   const [written] = await tx.query<{ expires_at: Date; body: string; rule: string }>(
     `WITH lease AS (
        INSERT INTO leases AS l (work_id, epoch, token_hash, worker_id, credential_id, claimed_at, expires_at)
-       VALUES ($1, $2, $3, $4, $5, clock_timestamp(), clock_timestamp() + $6 * interval '1 millisecond')
+       VALUES ($1, $2::bigint, $3, $4::text, $5, clock_timestamp(), clock_timestamp() + $6::float8 * interval '1 millisecond')
        ON CONFLICT (work_id) DO UPDATE SET epoch = excluded.epoch, token_hash = excluded.token_hash,
          worker_id = excluded.worker_id, credential_id = excluded.credential_id, claimed_at = excluded.claimed_at,
          expires_at = excluded.expires_at, delivery = NULL, closed_at = NULL, close_reason = NULL

@@ -126,11 +126,11 @@ export async function reportWrite(
       if (lease.delivery === null) throw new Problem('workload.state_conflict', 'No intent is recorded under this lease.');
       await tx.query(
         `WITH reported AS (
-           UPDATE deliveries SET write = $3, written_at = CASE WHEN $3 = 'written' THEN clock_timestamp() END
-           WHERE workload_id = $1 AND number = $2 AND write = 'intended' RETURNING delivery_id
+           UPDATE deliveries SET write = $3::text, written_at = CASE WHEN $3::text = 'written' THEN clock_timestamp() END
+           WHERE workload_id = $1 AND number = $2::int AND write = 'intended' RETURNING delivery_id
          )
          INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
-         SELECT $4::text, $1, CASE WHEN $3 = 'written' THEN 'delivery.written' ELSE 'delivery.maybe_written' END, $5::text,
+         SELECT $4::text, $1, CASE WHEN $3::text = 'written' THEN 'delivery.written' ELSE 'delivery.maybe_written' END, $5::text,
            jsonb_build_object('delivery', $2::int, 'delivery_id', delivery_id, 'detail', $6::text) FROM reported`,
         [
           row.workload_id,

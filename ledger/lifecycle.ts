@@ -127,22 +127,22 @@ async function concludeEvidence(tx: Queryable, { row, event, number, seq, effect
   const ended = event.status !== 'running' && event.status !== 'preempted';
   await tx.query(
     `WITH evidence AS (
-       UPDATE lifecycle_events SET effect = $2, note = $3 WHERE seq = $1
+       UPDATE lifecycle_events SET effect = $2::text, note = $3::text WHERE seq = $1
      ), delivery AS (
        UPDATE deliveries SET
-         executor_instance = coalesce($4, executor_instance), executor_attempt = coalesce($5, executor_attempt),
-         double_execution = double_execution OR $6,
-         status = CASE WHEN $8 AND status IN ('cancelled', 'lost') THEN $9 ELSE status END,
-         ended_at = CASE WHEN $8 THEN coalesce(ended_at, clock_timestamp()) ELSE ended_at END,
-         slot_until = CASE WHEN $8 THEN NULL ELSE slot_until END
-       WHERE workload_id = $10 AND number = $11 AND $7
+         executor_instance = coalesce($4::text, executor_instance), executor_attempt = coalesce($5::int, executor_attempt),
+         double_execution = double_execution OR $6::boolean,
+         status = CASE WHEN $8::boolean AND status IN ('cancelled', 'lost') THEN $9::text ELSE status END,
+         ended_at = CASE WHEN $8::boolean THEN coalesce(ended_at, clock_timestamp()) ELSE ended_at END,
+         slot_until = CASE WHEN $8::boolean THEN NULL ELSE slot_until END
+       WHERE workload_id = $10 AND number = $11 AND $7::boolean
      ), workload AS (
-       UPDATE workloads SET double_execution = true WHERE workload_id = $10 AND $6
+       UPDATE workloads SET double_execution = true WHERE workload_id = $10 AND $6::boolean
      )
      INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
-     SELECT $12::text, $10, 'lifecycle.' || $9, $13::text, jsonb_build_object('effect', $2::text, 'why', $3::text,
+     SELECT $12::text, $10, 'lifecycle.' || $9::text, $13::text, jsonb_build_object('effect', $2::text, 'why', $3::text,
        'delivery', $11::int, 'event', $14::text)
-     WHERE NOT $15`,
+     WHERE NOT $15::boolean`,
     [
       seq,
       effect,
@@ -185,7 +185,7 @@ async function recordStranger(
     `INSERT INTO lifecycle_events (delivery_id, event_id, status, occurred_at, worker_id, effect, note, record)
      SELECT $1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text
      WHERE (SELECT count(*) FROM lifecycle_events
-            WHERE workload_id IS NULL AND worker_id = $5 AND received_at > clock_timestamp() - interval '1 minute') < $9
+            WHERE workload_id IS NULL AND worker_id = $5::text AND received_at > clock_timestamp() - interval '1 minute') < $9::int
      RETURNING seq`,
     [
       named?.delivery_id ?? null,

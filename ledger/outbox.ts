@@ -34,7 +34,7 @@ export async function takeUnsent(db: Queryable, minAgeMs: number, limit: number)
     `UPDATE workloads w SET wake_at = clock_timestamp()
      FROM (
        SELECT workload_id FROM workloads
-       WHERE wake_sent < wake_seq AND wake_at < clock_timestamp() - $1 * interval '1 millisecond'
+       WHERE wake_sent < wake_seq AND wake_at < clock_timestamp() - $1::float8 * interval '1 millisecond'
        ORDER BY wake_at LIMIT $2 FOR UPDATE SKIP LOCKED
      ) due
      WHERE w.workload_id = due.workload_id

@@ -39,11 +39,11 @@ export async function activatePolicy(
     const [row] = await tx.query<{ version: number }>(
       `WITH added AS (
          INSERT INTO policies (tenant_id, version, policy_hash, source, created_by)
-         SELECT $1, coalesce(max(version), 0) + 1, $2, $3, $4 FROM policies WHERE tenant_id = $1
+         SELECT $1::text, coalesce(max(version), 0) + 1, $2::text, $3::text, $4::text FROM policies WHERE tenant_id = $1
          RETURNING version
        ), note AS (
          INSERT INTO audit (tenant_id, type, actor, detail)
-         SELECT $1, 'policy.activated', $4, jsonb_build_object('version', version, 'policy_hash', $2::text) FROM added
+         SELECT $1::text, 'policy.activated', $4::text, jsonb_build_object('version', version, 'policy_hash', $2::text) FROM added
        )
        UPDATE tenants SET active_policy_version = added.version FROM added WHERE tenant_id = $1 RETURNING added.version`,
       [tenantId, policy.hash, policy.source, actor],

@@ -9,7 +9,7 @@ export async function wakeOverdue(db: Queryable, graceMs: number, limit = 500): 
     `UPDATE workloads w SET wake_seq = wake_seq + 1, wake_at = clock_timestamp() - interval '1 hour'
      FROM (
        SELECT workload_id FROM workloads
-       WHERE NOT closed AND deadline_at < clock_timestamp() - $1 * interval '1 millisecond' AND wake_sent >= wake_seq
+       WHERE NOT closed AND deadline_at < clock_timestamp() - $1::float8 * interval '1 millisecond' AND wake_sent >= wake_seq
        ORDER BY deadline_at LIMIT $2 FOR UPDATE SKIP LOCKED
      ) due WHERE w.workload_id = due.workload_id RETURNING 1`,
     [graceMs, limit],
@@ -23,7 +23,7 @@ export async function takeUnswept(db: Queryable, everyMs: number, limit = 200): 
     `UPDATE workloads w SET swept_at = clock_timestamp()
      FROM (
        SELECT workload_id FROM workloads
-       WHERE NOT closed AND swept_at < clock_timestamp() - $1 * interval '1 millisecond'
+       WHERE NOT closed AND swept_at < clock_timestamp() - $1::float8 * interval '1 millisecond'
        ORDER BY swept_at LIMIT $2 FOR UPDATE SKIP LOCKED
      ) due WHERE w.workload_id = due.workload_id RETURNING w.workload_id`,
     [everyMs, limit],
@@ -53,19 +53,19 @@ export async function prune(db: Queryable, retention: Retention, limit = 1000): 
   const bodies = await db.query(
     `UPDATE events SET body = NULL WHERE workload_id IN (
        SELECT e.workload_id FROM events e JOIN workloads w USING (workload_id)
-       WHERE e.body IS NOT NULL AND w.closed AND w.ended_at < clock_timestamp() - $1 * interval '1 day' LIMIT $2)
+       WHERE e.body IS NOT NULL AND w.closed AND w.ended_at < clock_timestamp() - $1::float8 * interval '1 day' LIMIT $2)
      RETURNING 1`,
     [retention.bodyDays, limit],
   );
   const keys = await db.query(
     `DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(
-       SELECT ctid FROM idempotency_keys WHERE created_at < clock_timestamp() - $1 * interval '1 day' LIMIT $2)) RETURNING 1`,
+       SELECT ctid FROM idempotency_keys WHERE created_at < clock_timestamp() - $1::float8 * interval '1 day' LIMIT $2)) RETURNING 1`,
     [retention.noiseDays, limit],
   );
   const strangers = await db.query(
     `DELETE FROM lifecycle_events WHERE seq IN (
        SELECT seq FROM lifecycle_events
-       WHERE workload_id IS NULL AND received_at < clock_timestamp() - $1 * interval '1 day' LIMIT $2) RETURNING 1`,
+       WHERE workload_id IS NULL AND received_at < clock_timestamp() - $1::float8 * interval '1 day' LIMIT $2) RETURNING 1`,
     [retention.noiseDays, limit],
   );
   return bodies.length + keys.length + strangers.length;

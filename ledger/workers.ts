@@ -88,7 +88,7 @@ export async function enrolWorker(db: Database, enrolment: Enrolment): Promise<{
     await tx.query(
       `WITH issued AS (
          INSERT INTO worker_credentials (credential_id, worker_id, token_hash, scopes, expires_at)
-         VALUES ($1, $2, $3, $4, clock_timestamp() + $5 * interval '1 day')
+         VALUES ($1::text, $2::text, $3, $4, clock_timestamp() + $5::float8 * interval '1 day')
        )
        INSERT INTO audit (type, actor, detail)
        VALUES ('worker.credential_issued', $6, jsonb_build_object('worker_id', $2::text, 'credential_id', $1::text))`,
