@@ -2,7 +2,7 @@ import { existsSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import type { Secret } from '../../domain/secret';
+import type { Secret } from '../../contracts/secret';
 import { commandLineOf, findProcesses, isRunning, startInBackground, stopProcess } from '../background-process';
 import type { Account } from './account';
 import type { PostgresBinaries } from './binaries';
