@@ -1,0 +1,101 @@
+import { z } from 'zod';
+import type { JsonValue } from '../contracts/events';
+import { LIFECYCLE_EFFECTS } from '../contracts/lifecycle';
+import { PROBLEMS, Problem, type ProblemCode } from '../contracts/problems';
+import { Secret } from '../contracts/secret';
+import { EXECUTORS, WORKLOAD_STATES } from '../contracts/terminology';
+import { workerSelf, type Claim } from '../contracts/worker-protocol';
+
+/** The longest wait an answer can ask for, in milliseconds. */
+const MAX_RETRY_AFTER_MS = 600_000;
+
+/** What a worker shows to act under a lease. */
+export interface Lease {
+  workId: string;
+  epoch: number;
+  token: Secret;
+}
+
+/** A claim whose token has been put away. */
+export type GrantedClaim = Omit<Claim, 'lease_token'> & { lease: Lease };
+
+const event = z.object({
+  source: z.string(),
+  action: z.string(),
+  event_id: z.string(),
+  subject: z.string().optional(),
+  occurred_at: z.string().optional(),
+  data: z.custom<Record<string, JsonValue>>(
+    (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+  ),
+});
+
+/** Answer of `POST claims`. Fields this version does not know are passed over. */
+export const claimAnswer = z
+  .object({
+    work_id: z.string(),
+    tenant_id: z.string(),
+    epoch: z.number(),
+    lease_token: z.string().min(1),
+    expires_at: z.string(),
+    ttl_ms: z.number(),
+    executor: z.enum(EXECUTORS),
+    delivery_number: z.number(),
+    delivery_id: z.string().min(1),
+    event,
+    trigger: z.object({
+      prompt: z.string().nullable(),
+      include: z.array(z.string()),
+      response_policy: z.string().nullable(),
+    }),
+  })
+  .transform(({ lease_token, ...claim }): GrantedClaim => {
+    return { ...claim, lease: { workId: claim.work_id, epoch: claim.epoch, token: new Secret(lease_token) } };
+  });
+
+export const intentAnswer = z.object({
+  delivery_number: z.number(),
+  delivery_id: z.string().min(1),
+  expires_at: z.string(),
+});
+
+export const leaseOutcomeAnswer = z.object({ state: z.enum(WORKLOAD_STATES), wait_ms: z.number().nullable() });
+
+export const lifecycleAnswer = z.object({
+  results: z.array(z.object({ effect: z.enum(LIFECYCLE_EFFECTS), state: z.string().optional() })),
+});
+
+export const heartbeatAnswer = workerSelf;
+
+const problemDocument = z.object({ code: z.string(), detail: z.string().optional(), title: z.string().optional() });
+
+/**
+ * Reads a refusal. Without a problem document of our own (a proxy's error page, a code this version does not know)
+ * there is no `problem`: such an answer must not decide anything.
+ */
+export function problemFrom(
+  status: number,
+  headers: Headers,
+  body: unknown,
+): { problem: Problem | null; code: string | null; retryAfterMs: number | undefined } {
+  const retryAfterMs = retryAfter(headers.get('retry-after'));
+  const isProblem = headers.get('content-type')?.startsWith('application/problem+json') ?? false;
+  const document = problemDocument.safeParse(isProblem ? body : undefined);
+  if (!document.success) return { problem: null, code: null, retryAfterMs };
+  const { code, detail, title } = document.data;
+  if (!isProblemCode(code) || PROBLEMS[code] !== status)
+    return { problem: null, code: code.slice(0, 64), retryAfterMs };
+  const options = retryAfterMs === undefined ? {} : { retryAfterMs };
+  return { problem: new Problem(code, (detail ?? title ?? code).slice(0, 500), options), code, retryAfterMs };
+}
+
+function isProblemCode(code: string): code is ProblemCode {
+  return Object.hasOwn(PROBLEMS, code);
+}
+
+/** Milliseconds of a Retry-After header, seconds or a date. */
+function retryAfter(header: string | null): number | undefined {
+  if (header === null) return undefined;
+  const ms = /^\d+(\.\d+)?$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
+  return Number.isFinite(ms) ? Math.min(Math.max(ms, 0), MAX_RETRY_AFTER_MS) : undefined;
+}

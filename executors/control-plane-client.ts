@@ -1,0 +1,170 @@
+import type { z } from 'zod';
+import type { LifecycleRecord, LifecycleResults } from '../contracts/lifecycle';
+import type { Secret } from '../contracts/secret';
+import type {
+  ClaimRequest,
+  HeartbeatAnswer,
+  IntentGranted,
+  LeaseOutcome,
+  completeRequest,
+  failRequest,
+  heartbeatRequest,
+} from '../contracts/worker-protocol';
+import {
+  claimAnswer,
+  heartbeatAnswer,
+  intentAnswer,
+  leaseOutcomeAnswer,
+  lifecycleAnswer,
+  problemFrom,
+  type GrantedClaim,
+  type Lease,
+} from './control-plane-answers';
+
+const DEFAULT_TIMEOUT_MS = 10_000;
+
+/**
+ * The control plane could not be asked, or did not answer as itself (network, deadline, 5xx, a foreign answer).
+ * Whether the request took effect is unknown; every request of the protocol may be repeated.
+ */
+export class ControlPlaneUnavailable extends Error {
+  constructor(
+    /** Short reason without secrets, e.g. `ECONNREFUSED`, `timeout`, `http 503 ledger.unavailable`. */
+    readonly why: string,
+    /** HTTP status, null when there was no answer. */
+    readonly status: number | null,
+    /** What the answer asked to wait, if it did. */
+    readonly retryAfterMs?: number,
+  ) {
+    super(`the control plane is unavailable: ${why}`);
+    this.name = 'ControlPlaneUnavailable';
+  }
+}
+
+export interface ControlPlaneClientOptions {
+  /** Where the api is, e.g. `https://workloadd.example`, with or without a path before `/api`. */
+  baseUrl: string;
+  workerId: string;
+  /** Read at each request, so a rotated credential takes effect at once. */
+  credential: () => Secret;
+  /** Deadline of each request in milliseconds. Default 10,000. */
+  timeoutMs?: number;
+}
+
+interface Call<T> {
+  method: 'GET' | 'POST';
+  path: string;
+  answer: z.ZodType<T>;
+  body?: unknown;
+  leaseToken?: Secret;
+}
+
+/**
+ * HTTP client of the worker protocol. Refusals by the control plane are `Problem`s; everything else that goes wrong
+ * is {@link ControlPlaneUnavailable}. It never retries by itself: only the caller knows what a repeat means.
+ */
+export class ControlPlaneClient {
+  readonly #root: string;
+  readonly #timeoutMs: number;
+
+  constructor(private readonly options: ControlPlaneClientOptions) {
+    const base = new URL(options.baseUrl);
+    this.#root = `${base.origin}${base.pathname.replace(/\/+$/, '')}/api/workers/${encodeURIComponent(options.workerId)}`;
+    this.#timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  }
+
+  /** Asks for the right to act for one workload. */
+  claim(request: ClaimRequest): Promise<GrantedClaim> {
+    return this.#call({ method: 'POST', path: 'claims', answer: claimAnswer, body: request });
+  }
+
+  /** "I am about to hand it over." The same key always gets the same answer. */
+  intent(lease: Lease, intentKey: string): Promise<IntentGranted> {
+    return this.#lease(lease, 'intent', intentAnswer, { intent_key: intentKey });
+  }
+
+  /** What became of the write. */
+  complete(lease: Lease, outcome: z.infer<typeof completeRequest>): Promise<LeaseOutcome> {
+    return this.#lease(lease, 'complete', leaseOutcomeAnswer, outcome);
+  }
+
+  /** Nothing was handed over, proven. */
+  release(lease: Lease, reason: string): Promise<LeaseOutcome> {
+    return this.#lease(lease, 'release', leaseOutcomeAnswer, { reason: reason.slice(0, 64) });
+  }
+
+  /** This workload cannot be handed over. */
+  fail(lease: Lease, failure: z.infer<typeof failRequest>): Promise<LeaseOutcome> {
+    return this.#lease(lease, 'fail', leaseOutcomeAnswer, failure);
+  }
+
+  /** Sends 1–100 lifecycle records, in the order received. */
+  async lifecycle(records: LifecycleRecord[]): Promise<LifecycleResults> {
+    const answer = await this.#call({ method: 'POST', path: 'lifecycle', answer: lifecycleAnswer, body: { records } });
+    if (answer.results.length === records.length) return answer as LifecycleResults;
+    throw new ControlPlaneUnavailable('lifecycle answer does not match its request', null);
+  }
+
+  heartbeat(request: z.infer<typeof heartbeatRequest>): Promise<HeartbeatAnswer> {
+    return this.#call({ method: 'POST', path: 'heartbeat', answer: heartbeatAnswer, body: request });
+  }
+
+  /** Who am I: pool and state of the worker that the credential belongs to. */
+  self(): Promise<HeartbeatAnswer> {
+    return this.#call({ method: 'GET', path: '', answer: heartbeatAnswer });
+  }
+
+  #lease<T>(lease: Lease, action: string, answer: z.ZodType<T>, body: unknown): Promise<T> {
+    const path = `leases/${encodeURIComponent(lease.workId)}/${action}`;
+    return this.#call({ method: 'POST', path, answer, body, leaseToken: lease.token });
+  }
+
+  async #call<T>(call: Call<T>): Promise<T> {
+    const { status, headers, text } = await this.#send(call);
+    const body = parseJson(text);
+    if (status >= 200 && status < 300) {
+      const answer = call.answer.safeParse(body);
+      if (answer.success) return answer.data;
+      throw new ControlPlaneUnavailable(`http ${status} with an answer that is not understood`, status);
+    }
+    const { problem, code, retryAfterMs } = problemFrom(status, headers, body);
+    if (problem && status < 500) throw problem;
+    throw new ControlPlaneUnavailable(`http ${status} ${code ?? 'without a problem document'}`, status, retryAfterMs);
+  }
+
+  async #send(call: Call<unknown>): Promise<{ status: number; headers: Headers; text: string }> {
+    try {
+      const response = await fetch(call.path === '' ? this.#root : `${this.#root}/${call.path}`, {
+        method: call.method,
+        headers: {
+          accept: 'application/json',
+          authorization: `Bearer ${this.options.credential().reveal()}`,
+          ...(call.body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...(call.leaseToken ? { 'lease-token': call.leaseToken.reveal() } : {}),
+        },
+        ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
+        redirect: 'error',
+        signal: AbortSignal.timeout(this.#timeoutMs),
+      });
+      return { status: response.status, headers: response.headers, text: await response.text() };
+    } catch (error) {
+      throw new ControlPlaneUnavailable(networkReason(error), null);
+    }
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** A code only: the text of a fetch error may quote a header. */
+function networkReason(error: unknown): string {
+  if (!(error instanceof Error)) return 'network error';
+  if (error.name === 'TimeoutError') return 'timeout';
+  const code = (error.cause as { code?: unknown } | undefined)?.code;
+  return typeof code === 'string' ? code : 'network error';
+}

@@ -1,0 +1,23 @@
+/** Places where a test can end or freeze a worker process. */
+export const DEBUG_POINTS = [
+  'before-claim',
+  'after-claim',
+  'before-intent',
+  'after-intent',
+  'after-write',
+  'after-report',
+  'after-append',
+  'before-forward',
+  'after-forward',
+] as const;
+export type DebugPoint = (typeof DEBUG_POINTS)[number];
+
+const [armed, action] = (process.env['WORKLOADD_DEBUG_POINT'] ?? '').split(':');
+
+/**
+ * For tests of crash safety. `WORKLOADD_DEBUG_POINT=<name>` kills the process (SIGKILL) the first time it comes by,
+ * `<name>:stop` freezes it (SIGSTOP) until somebody continues or kills it. Does nothing without that variable.
+ */
+export function debugPoint(name: DebugPoint): void {
+  if (armed === name) process.kill(process.pid, action === 'stop' ? 'SIGSTOP' : 'SIGKILL');
+}
