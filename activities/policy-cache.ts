@@ -1,7 +1,7 @@
 import type { CompiledPolicy } from '../domain/policy/compile';
 import { evaluatePolicy } from '../domain/policy/evaluate';
 import { parsePolicy } from '../domain/policy/parse';
-import type { Evaluate } from '../ledger/admission';
+import type { Evaluate, PolicyInForce } from '../ledger/admission';
 
 const LIMIT = 64;
 
@@ -9,13 +9,13 @@ const LIMIT = 64;
 export class PolicyCache {
   private readonly compiled = new Map<string, CompiledPolicy>();
 
-  readonly evaluate: Evaluate = (policy, event, tenant) =>
-    evaluatePolicy(this.compile(policy.policy_hash, policy.source), event, { tenant });
+  readonly evaluate: Evaluate = async (policy, event, tenant) =>
+    evaluatePolicy(await this.compile(policy), event, { tenant });
 
-  private compile(hash: string, source: string): CompiledPolicy {
+  private async compile({ hash, source }: PolicyInForce): Promise<CompiledPolicy> {
     const known = this.compiled.get(hash);
     if (known) return known;
-    const { policy } = parsePolicy(source);
+    const { policy } = parsePolicy(await source());
     const [oldest] = this.compiled.keys();
     if (this.compiled.size >= LIMIT && oldest !== undefined) this.compiled.delete(oldest);
     this.compiled.set(hash, policy);

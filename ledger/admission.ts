@@ -6,11 +6,18 @@ import type { Evaluation } from '../domain/policy/evaluate';
 import type { WorkloadTerms } from '../domain/workload-state';
 import { applyFact } from './change';
 import type { Database, Queryable } from './database';
-import { activePolicy, type StoredPolicy } from './policies';
+import { policyVersion } from './policies';
 import { lockWorkload, viewOf, type WorkloadRow } from './workload-row';
 
-/** Judges an event by a stored policy. Pure; cached by the caller. */
-export type Evaluate = (policy: StoredPolicy, event: SourceEvent, tenantId: string) => Evaluation;
+/** The policy that decides an event; its text is read only when it is not compiled yet. */
+export interface PolicyInForce {
+  version: number;
+  hash: string;
+  source(): Promise<string>;
+}
+
+/** Judges an event by a policy. */
+export type Evaluate = (policy: PolicyInForce, event: SourceEvent, tenantId: string) => Promise<Evaluation>;
 
 const NO_POLICY: Evaluation = {
   decision: 'ignore',
@@ -30,8 +37,8 @@ export async function admit(db: Database, evaluate: Evaluate, workloadId: string
     const row = await lockWorkload(tx, workloadId);
     if (!row || row.state !== 'accepted') return row && viewOf(row);
 
-    const policy = await activePolicy(tx, row.tenant_id);
-    const evaluation = policy ? evaluate(policy, await eventOf(tx, workloadId), row.tenant_id) : NO_POLICY;
+    const { event, policy } = await readCase(tx, row);
+    const evaluation = policy ? await evaluate(policy, event, row.tenant_id) : NO_POLICY;
     const holder = await claimKey(tx, row, evaluation);
     const decision: Decision = holder === null ? evaluation.decision : 'duplicate';
     const reason = holder === null ? evaluation.reason : 'dedupe_key_held';
@@ -41,16 +48,26 @@ export async function admit(db: Database, evaluate: Evaluate, workloadId: string
     const change = await applyFact(tx, admitted, { type: 'admitted', decision, reason }, {
       actor: 'policy',
       wake: false,
-      detail: { decision, rule: evaluation.ruleId, policy_hash: policy?.policy_hash ?? null },
+      detail: { decision, rule: evaluation.ruleId, policy_hash: policy?.hash ?? null },
     });
     return viewOf(change.row);
   });
 }
 
-async function eventOf(tx: Queryable, workloadId: string): Promise<SourceEvent> {
-  const [row] = await tx.query<{ body: string | null }>('SELECT body FROM events WHERE workload_id = $1', [workloadId]);
-  if (!row?.body) throw new Error(`event of ${workloadId} has no body`);
-  return JSON.parse(row.body) as SourceEvent;
+async function readCase(tx: Queryable, row: WorkloadRow): Promise<{ event: SourceEvent; policy: PolicyInForce | null }> {
+  const [read] = await tx.query<{ body: string | null; version: number | null; policy_hash: string | null }>(
+    `SELECT e.body, p.version, p.policy_hash FROM events e
+     JOIN tenants t USING (tenant_id)
+     LEFT JOIN policies p ON p.tenant_id = t.tenant_id AND p.version = t.active_policy_version
+     WHERE e.workload_id = $1`,
+    [row.workload_id],
+  );
+  if (!read?.body) throw new Error(`event of ${row.workload_id} has no body`);
+  const event = JSON.parse(read.body) as SourceEvent;
+  const { version, policy_hash: hash } = read;
+  if (version === null || hash === null) return { event, policy: null };
+  const source = async (): Promise<string> => (await policyVersion(tx, row.tenant_id, version))!.source;
+  return { event, policy: { version, hash, source } };
 }
 
 /** Claims the rule's dedupe key; null when it is claimed (or none is needed), else the workload that holds it. */
@@ -90,7 +107,7 @@ export async function claimDedupeKey(
 }
 
 interface DecisionRecord {
-  policy: StoredPolicy | null;
+  policy: PolicyInForce | null;
   evaluation: Evaluation;
   decision: Decision;
   reason: string;
@@ -114,7 +131,7 @@ async function recordDecision(tx: Queryable, row: WorkloadRow, record: DecisionR
       record.decision,
       evaluation.ruleId,
       policy?.version ?? null,
-      policy?.policy_hash ?? null,
+      policy?.hash ?? null,
       record.reason,
       evaluation.rule && JSON.stringify(evaluation.rule),
       evaluation.dedupeKey,

@@ -18,10 +18,11 @@ export interface RecordedLifecycle {
   state?: WorkloadState;
 }
 
-interface DeliveryRow {
-  pool_id: string;
-  worker_id: string;
-  slot_open: boolean;
+interface Reported {
+  /** Pool of the delivery; null when there was no such delivery. */
+  pool_id: string | null;
+  /** Since when the reporting worker's slot is suspect. */
+  suspect_since: Date | null;
 }
 
 /**
@@ -50,12 +51,13 @@ async function recordKnown(
   row: WorkloadRow,
   number: number,
 ): Promise<RecordedLifecycle> {
-  const [delivery] = await tx.query<DeliveryRow>(
-    `SELECT pool_id, worker_id, slot_until > clock_timestamp() AS slot_open FROM deliveries
-     WHERE workload_id = $1 AND number = $2 AND write <> 'not_written'`,
-    [row.workload_id, number],
+  const [reported] = await tx.query<Reported>(
+    `SELECT d.pool_id, w.suspect_since FROM workers w
+     LEFT JOIN deliveries d ON d.workload_id = $1 AND d.number = $2 AND d.write <> 'not_written'
+     WHERE w.worker_id = $3`,
+    [row.workload_id, number, principal.workerId],
   );
-  const foreign = delivery ? whyForeign(principal, event, row, delivery) : 'delivery_never_made';
+  const foreign = whyForeign(principal, event, row, reported?.pool_id ?? null);
   const seq = await insertEvidence(tx, principal, event, row, number);
   if (seq === null) return { effect: 'duplicate', wake: null, state: row.state };
 
@@ -63,9 +65,11 @@ async function recordKnown(
   const actor = `executor:${principal.workerId}`;
   const detail = { event: event.event_id, attempt: event.attempt ?? null, reply_suppressed: event.reply_suppressed ?? null };
   const change = foreign ? null : await applyFact(tx, row, fact, { actor, wake: true, detail });
-  const effect = change ? effectOf(change.verdict) : delivery ? 'mismatch' : 'unknown_delivery';
+  const effect = change ? effectOf(change.verdict) : reported?.pool_id ? 'mismatch' : 'unknown_delivery';
   await concludeEvidence(tx, { row, event, number, seq, effect, note: foreign ?? change!.reason, actor });
-  if (!foreign) await clearSuspectIfNewer(tx, principal, event);
+  if (!foreign && reported?.suspect_since && reported.suspect_since.getTime() < Date.parse(event.occurred_at)) {
+    await clearSuspect(tx, principal.workerId, 'newer_lifecycle', actor);
+  }
   const after = change?.row ?? row;
   return { effect, wake: change && change.path.length > 0 ? after : null, state: after.state };
 }
@@ -75,9 +79,10 @@ function whyForeign(
   principal: WorkerPrincipal,
   event: LifecycleEvent,
   row: WorkloadRow,
-  delivery: DeliveryRow,
+  poolId: string | null,
 ): string | null {
-  if (delivery.pool_id !== principal.poolId) return 'reported_by_another_pool';
+  if (poolId === null) return 'delivery_never_made';
+  if (poolId !== principal.poolId) return 'reported_by_another_pool';
   if (event.source !== undefined && event.source !== row.source) return 'another_source';
   if (event.action !== undefined && event.action !== row.action) return 'another_action';
   if (event.source_event_id !== undefined && event.source_event_id !== row.event_id) return 'another_event';
@@ -161,16 +166,6 @@ async function concludeEvidence(tx: Queryable, { row, event, number, seq, effect
       applied,
     ],
   );
-}
-
-async function clearSuspectIfNewer(tx: Queryable, principal: WorkerPrincipal, event: LifecycleEvent): Promise<void> {
-  const occurred = Date.parse(event.occurred_at);
-  if (Number.isNaN(occurred)) return;
-  const [worker] = await tx.query<{ newer: boolean }>(
-    'SELECT suspect_since < $2 AS newer FROM workers WHERE worker_id = $1 AND suspect_since IS NOT NULL',
-    [principal.workerId, new Date(occurred)],
-  );
-  if (worker?.newer) await clearSuspect(tx, principal.workerId, 'newer_lifecycle', `worker:${principal.workerId}`);
 }
 
 /** A record that names no workload of ours: noise, a forgery, or another service's. Bounded a minute and worker. */
