@@ -9,7 +9,7 @@ import {
   isDevServerOf,
   rememberedPorts,
 } from './temporal-dev-server/settings';
-import type { DevServerFiles, Ports, SearchAttributeType } from './temporal-dev-server/settings';
+import type { DevServerFiles, Ports } from './temporal-dev-server/settings';
 
 export interface TemporalDevServerOptions {
   /** An existing folder for the database, the log and the chosen ports. The caller holds its lock. */
@@ -20,8 +20,8 @@ export interface TemporalDevServerOptions {
   port?: number | undefined;
   /** Port of the Web UI on 127.0.0.1. Default as for `port`. */
   uiPort?: number | undefined;
-  /** Custom search attributes to register in the namespace `default`. Default none. */
-  searchAttributes?: Readonly<Record<string, SearchAttributeType>>;
+  /** Names of Keyword search attributes to register in the namespace `default`. Default none. */
+  searchAttributes?: readonly string[];
   /** More arguments of `temporal server start-dev`, for example dynamic configuration. Default none. */
   extraArgs?: readonly string[];
   /** Path of the `temporal` program. Default: see `findTemporalBinary`. */
@@ -60,7 +60,7 @@ export async function startTemporalDevServer(options: TemporalDevServerOptions):
   const args = argumentsFor(files, ports, options);
   const env = { PATH: process.env['PATH'], HOME: process.env['HOME'], TZ: 'UTC' };
   const pid = await startInBackground({ command, args, env, logFile: files.log });
-  await waitUntilServing(pid, addressOf(ports), attributeNames(options)).catch(async (error: unknown) => {
+  await waitUntilServing(pid, addressOf(ports), options.searchAttributes ?? []).catch(async (error: unknown) => {
     await stopServer(pid);
     throw new Error(`Temporal's dev server did not start; its log is ${files.log}`, { cause: error });
   });
@@ -83,7 +83,7 @@ async function adopt(
     const ports = { ...rememberedPorts(files), ...wantedPorts(options) };
     if (ports.port !== undefined && ports.uiPort !== undefined) {
       const complete = { port: ports.port, uiPort: ports.uiPort };
-      if (await isUsable(pid, complete, argumentsFor(files, complete, options), attributeNames(options))) {
+      if (await isUsable(pid, complete, argumentsFor(files, complete, options), options.searchAttributes ?? [])) {
         announce(`Took over Temporal's dev server (pid ${pid}) that an earlier workloadd left running.`);
         return { pid, ports: complete };
       }
@@ -94,7 +94,12 @@ async function adopt(
   return null;
 }
 
-async function isUsable(pid: number, ports: Ports, wantedArgs: string[], attributes: string[]): Promise<boolean> {
+async function isUsable(
+  pid: number,
+  ports: Ports,
+  wantedArgs: string[],
+  attributes: readonly string[],
+): Promise<boolean> {
   const args = commandLineOf(pid)?.slice(1) ?? [];
   if (args.join('\0') !== wantedArgs.join('\0')) return false;
   return waitUntilServing(pid, addressOf(ports), attributes).then(
@@ -104,9 +109,7 @@ async function isUsable(pid: number, ports: Ports, wantedArgs: string[], attribu
 }
 
 const argumentsFor = (files: DevServerFiles, ports: Ports, options: TemporalDevServerOptions): string[] =>
-  devServerArguments(files, ports, options.searchAttributes ?? {}, options.extraArgs ?? []);
-
-const attributeNames = (options: TemporalDevServerOptions): string[] => Object.keys(options.searchAttributes ?? {});
+  devServerArguments(files, ports, options.searchAttributes ?? [], options.extraArgs ?? []);
 
 const wantedPorts = ({ port, uiPort }: TemporalDevServerOptions): Partial<Ports> => ({
   ...(port !== undefined && { port }),

@@ -110,15 +110,16 @@ const serves = (pid: number, cluster: string): boolean => {
 };
 
 /**
- * Removes what a killed server left: its children may live a moment longer, and the process number in its lock file may belong
- * to another program by now, which would stop Postgres from starting.
+ * Removes what a killed server left, which would stop Postgres from starting: its children may live a moment longer, and the
+ * process number in its lock files may belong to another program by now, or to its own remains that nobody has collected.
  */
 export async function clearStaleLock(home: ClusterHome): Promise<void> {
   const deadline = Date.now() + 10_000;
   while (leftovers(home.cluster).length > 0 && Date.now() < deadline) await sleep(50);
   const stuck = leftovers(home.cluster);
   if (stuck.length > 0) throw new Error(`processes ${stuck.join(', ')} still use ${home.cluster}`);
-  rmSync(path.join(home.cluster, 'postmaster.pid'), { force: true });
+  const locks = [path.join(home.cluster, 'postmaster.pid'), path.join(home.sockets, '.s.PGSQL.5432.lock')];
+  for (const lock of locks) rmSync(lock, { force: true });
 }
 
 function leftovers(cluster: string): number[] {

@@ -1,6 +1,7 @@
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { SEARCH_ATTRIBUTES } from '../../contracts/search-attributes';
 import { removeEmbeddedPostgres, startEmbeddedPostgres } from '../../ledger/embedded-postgres';
 import type { EmbeddedPostgres } from '../../ledger/embedded-postgres';
 import { openDataDir } from '../../workers/data-dir-lock';
@@ -10,17 +11,6 @@ import type { TemporalDevServer } from '../../workers/temporal-dev-server';
 
 /** Not below a folder that only root may enter, and short enough for Unix sockets. */
 const RUNS = path.join(os.tmpdir(), `workloadd-test-${process.getuid?.() ?? 0}`);
-
-/** The custom search attributes of the service. */
-const SEARCH_ATTRIBUTES = {
-  WorkloadTenant: 'Keyword',
-  WorkloadSource: 'Keyword',
-  WorkloadAction: 'Keyword',
-  WorkloadRule: 'Keyword',
-  WorkloadState: 'Keyword',
-  WorkloadExecutor: 'Keyword',
-  WorkloadPool: 'Keyword',
-} as const;
 
 /** The servers of one jest run. */
 export interface TestServers {
@@ -42,7 +32,7 @@ export async function startTestServers(): Promise<TestServers> {
       dataDir: dataDir.path,
       announce,
       inMemory: true,
-      searchAttributes: SEARCH_ATTRIBUTES,
+      searchAttributes: Object.values(SEARCH_ATTRIBUTES),
       // Otherwise each timer takes about a second.
       extraArgs: ['--dynamic-config-value', 'history.timerProcessorMaxTimeShift="10ms"'],
     }),

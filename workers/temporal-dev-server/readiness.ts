@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from '@temporalio/client';
 import { isRunning } from '../../ledger/background-process';
+import { ensureSearchAttributes } from '../search-attributes';
 
 const READY_TIMEOUT_MS = 60_000;
 
@@ -28,8 +29,9 @@ async function serves(address: string, searchAttributes: readonly string[]): Pro
     return await connection.withDeadline(Date.now() + 2000, async () => {
       await connection.healthService.check({ service: 'temporal.api.workflowservice.v1.WorkflowService' });
       await connection.workflowService.describeNamespace({ namespace: 'default' });
-      const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace: 'default' });
-      return searchAttributes.every((name) => name in customAttributes);
+      // A new database has them from the command line, an existing one ignores that: look again after adding.
+      const missing = await ensureSearchAttributes(connection, 'default', searchAttributes);
+      return missing.length === 0;
     });
   } catch {
     // Not listening, not healthy or not set up yet: which of them does not matter.

@@ -2,9 +2,6 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 
-/** Type of a search attribute, as Temporal names it. */
-export type SearchAttributeType = 'Keyword' | 'Text' | 'Int' | 'Double' | 'Bool' | 'Datetime' | 'KeywordList';
-
 /** The ports of a dev server, both on 127.0.0.1. */
 export interface Ports {
   /** gRPC. */
@@ -30,7 +27,7 @@ export const devServerFiles = (dataDir: string, inMemory: boolean): DevServerFil
 export function devServerArguments(
   files: DevServerFiles,
   ports: Ports,
-  searchAttributes: Readonly<Record<string, SearchAttributeType>>,
+  searchAttributes: readonly string[],
   extraArgs: readonly string[],
 ): string[] {
   return [
@@ -42,7 +39,7 @@ export function devServerArguments(
     ...(files.database ? ['--db-filename', files.database] : []),
     ...['--namespace', 'default'],
     ...['--log-level', 'warn', '--log-format', 'json'],
-    ...Object.entries(searchAttributes).flatMap(([name, type]) => ['--search-attribute', `${name}=${type}`]),
+    ...searchAttributes.flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
     ...extraArgs,
   ];
 }
