@@ -32,19 +32,25 @@ export const DEFAULT_DEADLINES = {
   late: ms('24h'),
 } as const;
 
+/** The deadlines of a rule, in milliseconds. */
+type DeadlineTable = Record<keyof typeof DEFAULT_DEADLINES, number>;
+
 /** Approval of a `hold` rule that says nothing about it; `deadline` in milliseconds. */
 export const DEFAULT_HOLD = { deadline: ms('24h'), then: 'deny' } as const;
 
 /** Text that a database and a JSON document can hold: no NUL, no lone surrogates. */
-const text = (max: number) =>
+const text = (max: number, message = 'must be text') =>
   z
-    .string()
-    .min(1)
-    .max(max)
+    .string(message)
+    .min(1, 'must not be empty')
+    .max(max, `must be at most ${max} characters`)
     .refine((value) => !/[\0\p{Cs}]/u.test(value), 'must not hold NUL or lone surrogates');
 
-const shortText = text(200).refine((value) => !/[\p{Cc}\p{Zl}\p{Zp}]/u.test(value), 'must be one line of printable characters');
-const expression = text(POLICY_LIMITS.expressionChars);
+const shortText = text(200).refine(
+  (value) => !/[\p{Cc}\p{Zl}\p{Zp}]/u.test(value),
+  'must be one line of printable characters',
+);
+const expression = text(POLICY_LIMITS.expressionChars, 'must be a CEL expression in quotes, e.g. "true"');
 const unique = (values: readonly unknown[]): boolean => new Set(values).size === values.length;
 
 const dedupe = z.strictObject({
@@ -70,7 +76,7 @@ const to = z.strictObject({
     .transform(() => 'opencrow' as const)
     .default('opencrow'),
   /** 1 (first) to 5 (last) within the pool. Default 3. */
-  priority: z.int().min(1).max(5).default(3),
+  priority: z.int().min(1, 'must be 1 to 5').max(5, 'must be 1 to 5').default(3),
 });
 
 const trigger = z.strictObject({
@@ -110,12 +116,23 @@ const deadlines = z
       });
     }
   })
-  .transform((given): Record<keyof typeof DEFAULT_DEADLINES, number> => ({ ...DEFAULT_DEADLINES, ...given }));
+  .transform((given): DeadlineTable => ({
+    queued: given.queued ?? DEFAULT_DEADLINES.queued,
+    start: given.start ?? DEFAULT_DEADLINES.start,
+    run: given.run ?? DEFAULT_DEADLINES.run,
+    resume: given.resume ?? DEFAULT_DEADLINES.resume,
+    total: given.total ?? DEFAULT_DEADLINES.total,
+    late: given.late ?? DEFAULT_DEADLINES.late,
+  }));
 
 const retry = z
   .strictObject({
     /** Ends after which the work is handed over once more. Default none: what may have run is never repeated by itself. */
-    redeliver_on: z.array(z.enum(REDELIVER_ON)).max(REDELIVER_ON.length).refine(unique, 'must not repeat an entry').default([]),
+    redeliver_on: z
+      .array(z.enum(REDELIVER_ON))
+      .max(REDELIVER_ON.length)
+      .refine(unique, 'must not repeat an entry')
+      .default([]),
     /** Deliveries in all, the first one included, 1–10. Default 2 with `redeliver_on`, else 1. */
     max_deliveries: z.int().min(1).max(10).optional(),
   })
@@ -162,7 +179,7 @@ export const policyRule = z
     /** CEL bool over `event` and `tenant`. A rule whose `when` fails to evaluate does not match. */
     when: expression,
     /** `dispatch` the work, `ignore` or `deny` the event, or `hold` it for approval. */
-    decision: z.enum(RULE_DECISIONS),
+    decision: z.enum(RULE_DECISIONS, `must be one of ${RULE_DECISIONS.join(', ')}`),
     /** Recorded with the decision; one line. Default: the rule's id. */
     reason: shortText.optional(),
     /** Default none: every event is work of its own. */
@@ -186,17 +203,18 @@ export type PolicyRule = z.output<typeof policyRule>;
 /** A policy document: what is in the YAML file. Unknown fields are refused everywhere. */
 export const policyDocument = z.strictObject({
   /** Version of this format. */
-  version: z.literal(1),
+  version: z.literal(1, 'must be 1'),
   /** The decision on an event that no rule matches. */
   default: z.strictObject({
     /** `ignore` or `deny`. (To dispatch everything, end with a rule `when: "true"`.) */
-    decision: z.enum(['ignore', 'deny']),
+    decision: z.enum(['ignore', 'deny'], 'must be ignore or deny'),
     /** Default `no-rule`. */
     reason: shortText.default('no-rule'),
   }),
   /** At most 1,000, tried in order. */
   rules: z.array(policyRule).max(POLICY_LIMITS.rules),
 });
+export type PolicyDocument = z.output<typeof policyDocument>;
 
 /**
  * A rule with every default filled in and every duration in milliseconds: what the ledger keeps with a decision, so that a
@@ -211,7 +229,7 @@ export interface RuleSnapshot {
   to: { pool: string; executor: 'opencrow'; priority: number };
   trigger: { prompt: string | null; include: string[]; response_policy: string | null };
   /** In milliseconds. */
-  deadlines: Record<keyof typeof DEFAULT_DEADLINES, number>;
+  deadlines: DeadlineTable;
   retry: { redeliver_on: (typeof REDELIVER_ON)[number][]; max_deliveries: number };
   /** `deadline` in milliseconds; null unless the decision is `hold`. */
   hold: { deadline: number; then: 'deny' | 'dispatch' } | null;

@@ -1,0 +1,83 @@
+import type { SourceEvent } from '../../contracts/events';
+import type { RuleDecision, RuleSnapshot } from '../../contracts/policy';
+import { celContext } from './cel-environment';
+import type { CelContext } from './cel-environment';
+import { EVENT_UNITS, Meter } from './cel-meter';
+import { evaluateExpression } from './expression';
+import type { Expression, Outcome } from './expression';
+import type { CompiledPolicy, CompiledRule } from './compile';
+
+/** Longest dedupe key, in UTF-16 units. */
+export const MAX_DEDUPE_KEY = 1024;
+
+/** What became of one rule. `error` is a code and never holds values of the event. */
+export interface RuleTrace {
+  ruleId: string;
+  outcome: 'matched' | 'not_matched' | 'error' | 'not_reached';
+  error?: string;
+}
+
+/** What a policy says of one event. */
+export interface Evaluation {
+  decision: RuleDecision;
+  /** The rule that matched; null when the policy's default decides. */
+  ruleId: string | null;
+  reason: string;
+  rule: RuleSnapshot | null;
+  /** Set when the decision is `dispatch` or `hold` and the rule has a dedupe key. */
+  dedupeKey: string | null;
+  /** Every rule up to the one that matched, in order. */
+  trace: RuleTrace[];
+}
+
+/**
+ * Judges one event: the first rule whose `when` is true decides, else the default. Pure, total and bounded in cost.
+ *
+ * A rule that cannot be evaluated does not match and is recorded as `error`. A matched rule whose dedupe key cannot be computed
+ * makes the decision `deny` with reason `dedupe_key_error`: to dispatch without the key could do work twice, and to go on to
+ * the next rule could do work that this rule was written to keep apart.
+ */
+export function evaluatePolicy(policy: CompiledPolicy, event: SourceEvent, { tenant }: { tenant: string }): Evaluation {
+  const context = celContext(event, tenant);
+  const budget = new Meter(EVENT_UNITS);
+  const trace: RuleTrace[] = [];
+  for (const rule of policy.rules) {
+    const verdict = verdictOf(rule.when, context, budget);
+    if (verdict === true) return matched(rule, context, budget, trace);
+    trace.push({
+      ruleId: rule.id,
+      ...(verdict === false ? { outcome: 'not_matched' } : { outcome: 'error', error: verdict }),
+    });
+  }
+  return { ...policy.default, ruleId: null, rule: null, dedupeKey: null, trace };
+}
+
+/** True, false, or the code of why neither. */
+export function verdictOf(when: Expression, context: CelContext, budget: Meter): boolean | string {
+  const outcome = evaluateExpression(when, context, budget);
+  if ('error' in outcome) return outcome.error;
+  return typeof outcome.value === 'boolean' ? outcome.value : 'not_a_bool';
+}
+
+function matched(rule: CompiledRule, context: CelContext, budget: Meter, before: RuleTrace[]): Evaluation {
+  const { id, snapshot } = rule;
+  const base = { ruleId: id, rule: snapshot, dedupeKey: null };
+  const trace: RuleTrace[] = [...before, { ruleId: id, outcome: 'matched' }];
+  const { decision, reason } = snapshot;
+  if (!rule.dedupeKey || decision === 'ignore' || decision === 'deny') return { ...base, decision, reason, trace };
+
+  const key = keyOf(evaluateExpression(rule.dedupeKey, context, budget));
+  if ('value' in key) return { ...base, decision, reason, dedupeKey: key.value, trace };
+  trace[trace.length - 1] = { ruleId: id, outcome: 'matched', error: `dedupe_key:${key.error}` };
+  return { ...base, decision: 'deny', reason: 'dedupe_key_error', trace };
+}
+
+function keyOf(outcome: Outcome): { value: string } | { error: string } {
+  if ('error' in outcome) return outcome;
+  const { value } = outcome;
+  if (typeof value !== 'string') return { error: 'not_a_string' };
+  if (value === '') return { error: 'empty' };
+  if (value.length > MAX_DEDUPE_KEY) return { error: 'too_long' };
+  // Neither can be stored, and a replacement could make two keys one.
+  return /[\0\p{Cs}]/u.test(value) ? { error: 'unprintable' } : { value };
+}
