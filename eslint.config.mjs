@@ -17,7 +17,7 @@ const ALLOWED_IMPORTS = {
 const FOLDERS = [...Object.keys(ALLOWED_IMPORTS), 'examples', 'bench', 'test'];
 
 /** Matches a relative import that climbs to one of the folders. */
-const importOf = (folders) => `^(\\.\\.?/)+(${folders.join('|')})(/|$)`;
+const importOf = (folders) => `^(\\.\\.?/)*\\.\\./(${folders.join('|')})(/|$)`;
 
 function importRules(files, { allowed, self, extra = [] }) {
   const forbidden = FOLDERS.filter((folder) => folder !== self && !allowed.includes(folder));

@@ -12,10 +12,11 @@ export class PolicyCache {
   readonly evaluate: Evaluate = async (policy, event, tenant) =>
     evaluatePolicy(await this.compile(policy), event, { tenant });
 
-  private async compile({ hash, source }: PolicyInForce): Promise<CompiledPolicy> {
+  private async compile(inForce: PolicyInForce): Promise<CompiledPolicy> {
+    const { hash } = inForce;
     const known = this.compiled.get(hash);
     if (known) return known;
-    const { policy } = parsePolicy(await source());
+    const { policy } = parsePolicy(await inForce.source());
     const [oldest] = this.compiled.keys();
     if (this.compiled.size >= LIMIT && oldest !== undefined) this.compiled.delete(oldest);
     this.compiled.set(hash, policy);

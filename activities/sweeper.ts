@@ -2,7 +2,7 @@ import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 import { workflowIdOf } from '../contracts/ids';
 import type { Database } from '../ledger/database';
-import { prune, takeUnswept, wakeAgain, wakeOverdue, type Retention } from '../ledger/sweeps';
+import { noteCapacity, prune, takeUnswept, wakeAgain, wakeOverdue, type Retention } from '../ledger/sweeps';
 
 export interface SweepSettings {
   /** Time between two sweeps, milliseconds. */
@@ -11,6 +11,8 @@ export interface SweepSettings {
   runCheckMs: number;
   /** A deadline that its workflow did not act on for this long is brought to it again, milliseconds. */
   overdueMs: number;
+  /** A workload that is queued for this long says whether its pool has a worker at all, milliseconds. */
+  capacityMs: number;
   retention: Retention;
 }
 
@@ -55,8 +57,10 @@ export class Sweeper {
       const overdue = await wakeOverdue(db, settings.overdueMs);
       const lost = await this.findLostRuns(await takeUnswept(db, settings.runCheckMs));
       await wakeAgain(db, lost);
+      await noteCapacity(db, settings.capacityMs);
       await prune(db, settings.retention);
-      if (overdue + lost.length > 0) logger.warn({ overdue, lost_runs: lost.length }, 'workloads were woken by the sweep');
+      if (overdue + lost.length > 0)
+        logger.warn({ overdue, lost_runs: lost.length }, 'workloads were woken by the sweep');
     } catch (error) {
       logger.warn({ error: error instanceof Error ? error.name : 'unknown' }, 'a sweep failed; the next one goes on');
     }

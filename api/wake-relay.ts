@@ -4,7 +4,7 @@ import { CONTROL_TASK_QUEUE, workflowIdOf } from '../contracts/ids';
 import { WAKE_SIGNAL, WORKLOAD_WORKFLOW, type Wake } from '../contracts/workflow';
 import type { Database } from '../ledger/database';
 import { markSent, takeUnsent, type UnsentWake } from '../ledger/outbox';
-import { SEARCH_ATTRIBUTE_KEYS } from '../workflows/search-attributes';
+import { SEARCH_ATTRIBUTE_KEYS } from '../contracts/search-attributes';
 
 export interface WakeRelayOptions {
   db: Database;
@@ -100,7 +100,10 @@ export class WakeRelay implements WakeSender {
       // Everything queued stays unsent in the ledger, and is taken from there when Temporal answers again.
       this.pausedUntil = Date.now() + (this.options.minAgeMs ?? 2_000);
       this.queue.length = 0;
-      this.options.logger.warn({ workload_id: wake.workload_id, code: codeOf(error) }, 'Temporal did not take a wake; trying again');
+      this.options.logger.warn(
+        { workload_id: wake.workload_id, code: codeOf(error) },
+        'Temporal did not take a wake; trying again',
+      );
     }
   }
 
@@ -148,7 +151,10 @@ export class WakeRelay implements WakeSender {
     try {
       await markSent(this.options.db, batch);
     } catch (error) {
-      this.options.logger.warn({ code: codeOf(error), wakes: batch.length }, 'sent wakes could not be noted; they go again');
+      this.options.logger.warn(
+        { code: codeOf(error), wakes: batch.length },
+        'sent wakes could not be noted; they go again',
+      );
     }
   }
 }
@@ -158,6 +164,7 @@ export const createWakeRelay = (options: WakeRelayOptions): WakeRelay => new Wak
 function codeOf(error: unknown): string {
   if (typeof error !== 'object' || error === null) return 'unknown';
   const cause = 'cause' in error ? error.cause : undefined;
-  const code = 'code' in error ? error.code : cause && typeof cause === 'object' && 'code' in cause ? cause.code : undefined;
+  const code =
+    'code' in error ? error.code : cause && typeof cause === 'object' && 'code' in cause ? cause.code : undefined;
   return typeof code === 'string' || typeof code === 'number' ? String(code) : error.constructor.name;
 }

@@ -20,7 +20,8 @@ export function jsonProblem(value: unknown, depth: number): string | null {
     case 'object': {
       if (value === null) return null;
       const items = Array.isArray(value) ? value : Object.values(value);
-      if (Array.isArray(value) && value.length > MAX_ARRAY_ITEMS) return `holds an array of more than ${MAX_ARRAY_ITEMS} items`;
+      if (Array.isArray(value) && value.length > MAX_ARRAY_ITEMS)
+        return `holds an array of more than ${MAX_ARRAY_ITEMS} items`;
       for (const item of items) {
         const problem = jsonProblem(item, depth + 1);
         if (problem) return problem;

@@ -41,7 +41,10 @@ export const unreadableDatagram = z.strictObject({
 
 /** `POST /api/workers/{id}/lifecycle`: in the order received. */
 export const lifecycleBatch = z.strictObject({
-  records: z.array(z.union([lifecycleEvent, unreadableDatagram])).min(1).max(100),
+  records: z
+    .array(z.union([lifecycleEvent, unreadableDatagram]))
+    .min(1)
+    .max(100),
 });
 export type LifecycleRecord = z.infer<typeof lifecycleBatch>['records'][number];
 

@@ -23,8 +23,8 @@ export const PROBLEMS = {
   'worker.wrong_pool': 403,
   'worker.wrong_tenant': 403,
   'worker.incompatible': 403,
-  'not_found': 404,
-  'method_not_allowed': 405,
+  not_found: 404,
+  method_not_allowed: 405,
   'event.conflict': 409,
   'idempotency.conflict': 409,
   'workload.state_conflict': 409,
@@ -35,7 +35,7 @@ export const PROBLEMS = {
   'delivery.maybe_written': 409,
   'worker.transition_refused': 409,
   'pool.not_active': 409,
-  'already_exists': 409,
+  already_exists: 409,
   'request.too_large': 413,
   'request.unsupported_media_type': 415,
   'request.invalid': 422,
@@ -45,9 +45,9 @@ export const PROBLEMS = {
   'capacity.pool': 429,
   'auth.backoff': 429,
   'rate_limit.exceeded': 429,
-  'internal': 500,
+  internal: 500,
   'ledger.unavailable': 503,
-  'shutting_down': 503,
+  shutting_down: 503,
 } as const;
 export type ProblemCode = keyof typeof PROBLEMS;
 

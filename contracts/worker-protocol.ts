@@ -58,7 +58,7 @@ export const CLAIM_REFUSALS = {
   'auth.scope_required': 'hand_back',
   'workload.not_needed': 'done',
   'delivery.maybe_written': 'done',
-  'not_found': 'done',
+  not_found: 'done',
 } as const;
 
 /** `POST leases/{work_id}/intent`: "I am about to hand it over". Answered once per `intent_key`; the same key gets the same answer. */
@@ -77,7 +77,10 @@ export interface IntentGranted {
  * `POST leases/{work_id}/complete`: what became of the write.
  * `written`: the whole line is in the pipe. `unknown`: it may be (error in mid-write, restart after intent): never repeated.
  */
-export const completeRequest = z.strictObject({ write: z.enum(['written', 'unknown']), detail: z.string().max(200).optional() });
+export const completeRequest = z.strictObject({
+  write: z.enum(['written', 'unknown']),
+  detail: z.string().max(200).optional(),
+});
 
 /** `POST leases/{work_id}/release`: nothing was handed over, proven. Gives the delivery number and the attempt back. */
 export const releaseRequest = z.strictObject({

@@ -4,17 +4,6 @@ import type { ExecutorKind, WorkloadState } from './terminology';
 
 export const WORKLOAD_WORKFLOW = 'workload';
 
-/** Search attributes, all KEYWORD: what operators filter workloads by in the Temporal Web UI. */
-export const SEARCH_ATTRIBUTES = {
-  tenant: 'WorkloadTenant',
-  source: 'WorkloadSource',
-  action: 'WorkloadAction',
-  rule: 'WorkloadRule',
-  state: 'WorkloadState',
-  executor: 'WorkloadExecutor',
-  pool: 'WorkloadPool',
-} as const;
-
 export interface WorkloadInput {
   workload_id: string;
 }

@@ -17,7 +17,9 @@ export function workloadIdFor(tenantId: string, source: string, eventId: string)
 
 /** SHA-256 over the event as key-sorted JSON: the same fact in another key order or spacing has the same hash. */
 export function bodyHash(event: SourceEvent): Buffer {
-  return createHash('sha256').update(canonicalJson(event as unknown as JsonValue)).digest();
+  return createHash('sha256')
+    .update(canonicalJson(event as unknown as JsonValue))
+    .digest();
 }
 
 /** JSON with object keys sorted by code unit, no spaces; lone surrogates and NUL stay escaped. */

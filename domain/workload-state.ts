@@ -49,7 +49,8 @@ export type Fact =
   | { type: 'resolved'; outcome: TerminalStatus };
 
 /** How a fact was taken. `recorded` changes nothing; `conflict` is refused with the reason. */
-export type Verdict = 'applied' | 'corrected' | 'recorded' | 'double_execution' | 'unknown_delivery' | 'too_late' | 'conflict';
+export type Verdict =
+  'applied' | 'corrected' | 'recorded' | 'double_execution' | 'unknown_delivery' | 'too_late' | 'conflict';
 
 export interface Transition {
   verdict: Verdict;
@@ -65,7 +66,15 @@ export const MAX_ATTEMPTS = 3;
 
 const AWAITING_EXECUTOR: readonly WorkloadState[] = ['delivered', 'running', 'preempted'];
 const BEFORE_INTENT: readonly WorkloadState[] = ['accepted', 'held', 'queued'];
-const REDELIVERABLE: readonly WorkloadState[] = ['lost', 'failed', 'aborted', 'dropped', 'refused', 'dead', 'cancelled'];
+const REDELIVERABLE: readonly WorkloadState[] = [
+  'lost',
+  'failed',
+  'aborted',
+  'dropped',
+  'refused',
+  'dead',
+  'cancelled',
+];
 const CLOSING: readonly WorkloadState[] = [
   'completed',
   'failed',
@@ -88,11 +97,15 @@ export const isAwaitingExecutor = (state: WorkloadState): boolean => AWAITING_EX
 export function transition(progress: WorkloadProgress, fact: Fact, now: number): Transition {
   switch (fact.type) {
     case 'admitted':
-      return progress.state === 'accepted' ? admitted(progress, fact.decision, fact.reason, now) : conflict(progress, 'already_admitted');
+      return progress.state === 'accepted'
+        ? admitted(progress, fact.decision, fact.reason, now)
+        : conflict(progress, 'already_admitted');
     case 'approved':
       return progress.state === 'held' ? enqueue(progress, now, 'approved') : conflict(progress, 'not_held');
     case 'approval_denied':
-      return progress.state === 'held' ? moved(progress, 'denied', 'approval_denied', now) : conflict(progress, 'not_held');
+      return progress.state === 'held'
+        ? moved(progress, 'denied', 'approval_denied', now)
+        : conflict(progress, 'not_held');
     case 'intent':
       return progress.state === 'queued'
         ? moved({ ...progress, delivery: progress.delivery + 1 }, 'delivered', 'intent_recorded', now)
@@ -177,7 +190,7 @@ function deadline(progress: WorkloadProgress, now: number): Transition {
   if (due === null || due.at > now || progress.closed) {
     return { verdict: 'recorded', path: [], reason: 'not_due', next: progress };
   }
-  const reason = `${due.kind}_deadline`;
+  const reason = due.kind === 'queued' ? 'queue_deadline' : `${due.kind}_deadline`;
   switch (progress.state) {
     case 'held':
       return progress.terms.hold.then === 'dispatch'

@@ -45,16 +45,24 @@ export async function admit(db: Database, evaluate: Evaluate, workloadId: string
 
     await recordDecision(tx, row, { policy, evaluation, decision, reason, holder });
     const admitted = { ...row, ...dispatchColumns(evaluation) };
-    const change = await applyFact(tx, admitted, { type: 'admitted', decision, reason }, {
-      actor: 'policy',
-      wake: false,
-      detail: { decision, rule: evaluation.ruleId, policy_hash: policy?.hash ?? null },
-    });
+    const change = await applyFact(
+      tx,
+      admitted,
+      { type: 'admitted', decision, reason },
+      {
+        actor: 'policy',
+        wake: false,
+        detail: { decision, rule: evaluation.ruleId, policy_hash: policy?.hash ?? null },
+      },
+    );
     return viewOf(change.row);
   });
 }
 
-async function readCase(tx: Queryable, row: WorkloadRow): Promise<{ event: SourceEvent; policy: PolicyInForce | null }> {
+async function readCase(
+  tx: Queryable,
+  row: WorkloadRow,
+): Promise<{ event: SourceEvent; policy: PolicyInForce | null }> {
   const [read] = await tx.query<{ body: string | null; version: number | null; policy_hash: string | null }>(
     `SELECT e.body, p.version, p.policy_hash FROM events e
      JOIN tenants t USING (tenant_id)

@@ -21,12 +21,7 @@ export interface Change extends Transition {
  * Brings a fact to a locked workload: the pure transition decides, one statement writes it down with everything that hangs
  * on it (lease, slot, dedupe claim, audit). The only place that changes a workload's state.
  */
-export async function applyFact(
-  tx: Queryable,
-  row: WorkloadRow,
-  fact: Fact,
-  context: ChangeContext,
-): Promise<Change> {
+export async function applyFact(tx: Queryable, row: WorkloadRow, fact: Fact, context: ChangeContext): Promise<Change> {
   const before = progressOf(row);
   const decided = transition(before, fact, row.now.getTime());
   if (decided.verdict === 'conflict' || decided.next === before) return { ...decided, row };

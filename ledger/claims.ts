@@ -62,7 +62,8 @@ async function tryClaim(
   const worker = await lockWorker(tx, principal, workId, options);
   const refusal = ineligible(principal, worker, row);
   if (refusal) return { refusal };
-  if (row!.pool_id !== principal.poolId) return { refusal: new Problem('worker.wrong_pool', 'The workload belongs to another pool.') };
+  if (row!.pool_id !== principal.poolId)
+    return { refusal: new Problem('worker.wrong_pool', 'The workload belongs to another pool.') };
 
   const lease = await leaseOf(tx, workId);
   const held = heldBy(lease, principal, row!);
@@ -109,9 +110,13 @@ function ineligible(
 ): Problem | null {
   if (!worker?.credential_live) return new Problem('auth.required', 'The credential is revoked or expired.');
   if (worker.status !== 'active') {
-    return new Problem(`worker.${worker.status}`, `Worker ${principal.workerId} is ${worker.status} and may not claim.`);
+    return new Problem(
+      `worker.${worker.status}`,
+      `Worker ${principal.workerId} is ${worker.status} and may not claim.`,
+    );
   }
-  if (worker.pool_status !== 'active') return new Problem('pool.not_active', `Pool ${principal.poolId} is ${worker.pool_status}.`);
+  if (worker.pool_status !== 'active')
+    return new Problem('pool.not_active', `Pool ${principal.poolId} is ${worker.pool_status}.`);
   if (!row) return new Problem('not_found', 'No such workload.');
   if (worker.tenants && !worker.tenants.includes(row.tenant_id)) {
     return new Problem('worker.wrong_tenant', `Pool ${principal.poolId} does not serve this workload's tenant.`);
@@ -122,9 +127,13 @@ function ineligible(
 /** A live lease keeps others out; its own worker may claim again until it recorded an intent. */
 function heldBy(lease: LeaseRow | null, principal: WorkerPrincipal, row: WorkloadRow): Problem | null {
   if (row.state === 'delivered' || row.state === 'running' || row.state === 'preempted') {
-    return new Problem('delivery.maybe_written', 'An intent is recorded for this workload; it is never handed over twice.', {
-      extra: standing(row),
-    });
+    return new Problem(
+      'delivery.maybe_written',
+      'An intent is recorded for this workload; it is never handed over twice.',
+      {
+        extra: standing(row),
+      },
+    );
   }
   if (row.state !== 'queued') return notNeeded(row);
   if (row.deadline_at !== null && row.deadline_at <= row.now) return notNeeded(row);
@@ -155,20 +164,29 @@ async function countFailedAttempt(
 ): Promise<WorkloadRow> {
   if (!lease || lease.closed_at !== null || lease.delivery !== null) return row;
   const detail = { worker_id: lease.worker_id, epoch: Number(lease.epoch), why: 'lease_ended_before_intent' };
-  const change = await applyFact(tx, row, { type: 'attempt_failed' }, {
-    actor: `worker:${principal.workerId}`,
-    wake: true,
-    detail,
-  });
+  const change = await applyFact(
+    tx,
+    row,
+    { type: 'attempt_failed' },
+    {
+      actor: `worker:${principal.workerId}`,
+      wake: true,
+      detail,
+    },
+  );
   return change.row;
 }
 
 function noCapacity(worker: WorkerRow): Problem | null {
   if (worker.open >= worker.max_open_deliveries) {
-    return new Problem('capacity.worker', `The worker has ${worker.open} of ${worker.max_open_deliveries} open deliveries.`, {
-      retryAfterMs: 1000,
-      extra: { limit: worker.max_open_deliveries, used: worker.open },
-    });
+    return new Problem(
+      'capacity.worker',
+      `The worker has ${worker.open} of ${worker.max_open_deliveries} open deliveries.`,
+      {
+        retryAfterMs: 1000,
+        extra: { limit: worker.max_open_deliveries, used: worker.open },
+      },
+    );
   }
   if (worker.suspect && !worker.probe_due) {
     return new Problem('capacity.suspect', 'A delivery of this worker was lost; the slot waits for its next probe.', {

@@ -108,7 +108,9 @@ function prepared(text: string, values: readonly unknown[]): pg.QueryConfig {
 }
 
 const codeOf = (error: unknown): string =>
-  typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string' ? error.code : 'unknown';
+  typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string'
+    ? error.code
+    : 'unknown';
 
 const UNREACHABLE = /^(E[A-Z]+|08...|57P0.|53...|25P03|3D000)$/;
 const UNREACHABLE_TEXT = /timeout|terminated|Connection ended|not queryable/i;
@@ -130,7 +132,10 @@ function translated(error: unknown): unknown {
   if (error instanceof pg.DatabaseError) {
     return UNREACHABLE.test(code) ? unavailable() : new LedgerError(code, error.table, error.constraint);
   }
-  if (UNREACHABLE.test(code) || (error instanceof Error && !(error instanceof Problem) && UNREACHABLE_TEXT.test(error.message))) {
+  if (
+    UNREACHABLE.test(code) ||
+    (error instanceof Error && !(error instanceof Problem) && UNREACHABLE_TEXT.test(error.message))
+  ) {
     return unavailable();
   }
   return error;

@@ -79,11 +79,16 @@ export async function recordIntent(db: Database, write: FencedWrite, intentKey: 
         secretHash(intentKey),
       ],
     );
-    const change = await applyFact(tx, row, { type: 'intent' }, {
-      actor: `worker:${write.principal.workerId}`,
-      wake: false,
-      detail: { delivery_id: deliveryId, epoch: Number(lease.epoch) },
-    });
+    const change = await applyFact(
+      tx,
+      row,
+      { type: 'intent' },
+      {
+        actor: `worker:${write.principal.workerId}`,
+        wake: false,
+        detail: { delivery_id: deliveryId, epoch: Number(lease.epoch) },
+      },
+    );
     return granted(change.row, number);
   });
 }
@@ -123,7 +128,8 @@ export async function reportWrite(
     write,
     'complete',
     async (tx, row, lease) => {
-      if (lease.delivery === null) throw new Problem('workload.state_conflict', 'No intent is recorded under this lease.');
+      if (lease.delivery === null)
+        throw new Problem('workload.state_conflict', 'No intent is recorded under this lease.');
       await tx.query(
         `WITH reported AS (
            UPDATE deliveries SET write = $3::text, written_at = CASE WHEN $3::text = 'written' THEN clock_timestamp() END
@@ -149,19 +155,25 @@ export async function reportWrite(
 
 /** Gives the workload back: nothing was handed over, proven. Returns the delivery number too, if there was an intent. */
 export async function releaseLease(db: Database, write: FencedWrite, reason: string): Promise<LeaseOutcome> {
-  return fenced(db, write, 'release', async (tx, row, lease) => {
-    const change = lease.delivery === null ? null : await giveBack(tx, row, lease, write, reason);
-    await tx.query(
-      `WITH lease AS (
+  return fenced(
+    db,
+    write,
+    'release',
+    async (tx, row, lease) => {
+      const change = lease.delivery === null ? null : await giveBack(tx, row, lease, write, reason);
+      await tx.query(
+        `WITH lease AS (
          UPDATE leases SET closed_at = clock_timestamp(), close_reason = 'released' WHERE work_id = $1 AND closed_at IS NULL
        )
        INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
        VALUES ($2, $1, 'lease.released', $3, jsonb_build_object('why', $4::text, 'epoch', $5::bigint))`,
-      [row.workload_id, row.tenant_id, `worker:${write.principal.workerId}`, reason, lease.epoch],
-    );
-    const after = change?.row ?? row;
-    return { state: after.state, wait_ms: waitMs(after) };
-  }, 'closed_too');
+        [row.workload_id, row.tenant_id, `worker:${write.principal.workerId}`, reason, lease.epoch],
+      );
+      const after = change?.row ?? row;
+      return { state: after.state, wait_ms: waitMs(after) };
+    },
+    'closed_too',
+  );
 }
 
 async function giveBack(
@@ -180,11 +192,16 @@ async function giveBack(
   if (row.state === 'cancelled') {
     await tx.query('UPDATE workloads SET may_still_run = false WHERE workload_id = $1', [row.workload_id]);
   }
-  return applyFact(tx, row, { type: 'not_delivered' }, {
-    actor: `worker:${write.principal.workerId}`,
-    wake: false,
-    detail: { why: reason },
-  });
+  return applyFact(
+    tx,
+    row,
+    { type: 'not_delivered' },
+    {
+      actor: `worker:${write.principal.workerId}`,
+      wake: false,
+      detail: { why: reason },
+    },
+  );
 }
 
 /** The worker cannot hand this workload over: refused for good, or one failed attempt. Only before an intent. */
@@ -194,7 +211,8 @@ export async function failLease(
   failure: { code: string; detail?: string | undefined; retryable: boolean },
 ): Promise<LeaseOutcome> {
   return fenced(db, write, 'fail', async (tx, row, lease) => {
-    if (lease.delivery !== null) throw new Problem('workload.state_conflict', 'An intent is recorded under this lease.');
+    if (lease.delivery !== null)
+      throw new Problem('workload.state_conflict', 'An intent is recorded under this lease.');
     const change = await applyFact(
       tx,
       row,

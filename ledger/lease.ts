@@ -18,7 +18,9 @@ export interface LeaseRow {
 }
 
 export async function leaseOf(tx: Queryable, workId: string): Promise<LeaseRow | null> {
-  const [row] = await tx.query<LeaseRow>('SELECT l.*, clock_timestamp() AS now FROM leases l WHERE work_id = $1', [workId]);
+  const [row] = await tx.query<LeaseRow>('SELECT l.*, clock_timestamp() AS now FROM leases l WHERE work_id = $1', [
+    workId,
+  ]);
   return row ?? null;
 }
 

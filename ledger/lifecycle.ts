@@ -63,7 +63,11 @@ async function recordKnown(
 
   const fact: Fact = { type: 'lifecycle', delivery: number, status: event.status };
   const actor = `executor:${principal.workerId}`;
-  const detail = { event: event.event_id, attempt: event.attempt ?? null, reply_suppressed: event.reply_suppressed ?? null };
+  const detail = {
+    event: event.event_id,
+    attempt: event.attempt ?? null,
+    reply_suppressed: event.reply_suppressed ?? null,
+  };
   const change = foreign ? null : await applyFact(tx, row, fact, { actor, wake: true, detail });
   const effect = change ? effectOf(change.verdict) : reported?.pool_id ? 'mismatch' : 'unknown_delivery';
   await concludeEvidence(tx, { row, event, number, seq, effect, note: foreign ?? change!.reason, actor });
@@ -125,7 +129,10 @@ interface Conclusion {
 }
 
 /** Writes what the record did beside it, and what only the delivery row knows: instance, attempt, end, double execution. */
-async function concludeEvidence(tx: Queryable, { row, event, number, seq, effect, note, actor }: Conclusion): Promise<void> {
+async function concludeEvidence(
+  tx: Queryable,
+  { row, event, number, seq, effect, note, actor }: Conclusion,
+): Promise<void> {
   const applied = effect === 'applied' || effect === 'corrected';
   const double = effect === 'double_execution';
   const counts = effect !== 'mismatch' && effect !== 'unknown_delivery';

@@ -27,15 +27,18 @@ export async function migrate(db: Database): Promise<string[]> {
   const client = await db.dedicated();
   try {
     await client.query('BEGIN');
-    await client.query("SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))", [LOCK]);
-    await client.query('CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())');
+    await client.query('SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))', [LOCK]);
+    await client.query(
+      'CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())',
+    );
     const { rows } = await client.query<Applied>('SELECT name, checksum FROM migrations');
     const applied = new Map(rows.map((row) => [row.name, row.checksum]));
     const done: string[] = [];
     for (const { name, sql, checksum } of scripts) {
       const known = applied.get(name);
       if (known === checksum) continue;
-      if (known !== undefined) throw new Error(`migration ${name} was applied with another content; restore the original file`);
+      if (known !== undefined)
+        throw new Error(`migration ${name} was applied with another content; restore the original file`);
       await client.query(sql);
       await client.query('INSERT INTO migrations (name, checksum) VALUES ($1, $2)', [name, checksum]);
       done.push(name);

@@ -9,8 +9,7 @@ import { lockWorkload, type WorkloadRow } from './workload-row';
 
 /** What an operator can ask of a workload. `resolve` states the outcome of a lost one. */
 export type OperatorAction =
-  | { action: 'cancel' | 'approve' | 'deny' | 'redeliver' }
-  | { action: 'resolve'; outcome: TerminalStatus };
+  { action: 'cancel' | 'approve' | 'deny' | 'redeliver' } | { action: 'resolve'; outcome: TerminalStatus };
 
 export interface OperatorOrder {
   tenantId: string;
@@ -33,23 +32,30 @@ const FACTS = {
  * state does not allow is `workload.state_conflict`; redelivery while another workload holds the dedupe key is `dedupe.held`.
  */
 export async function operate(db: Database, order: OperatorOrder, action: OperatorAction): Promise<WorkloadRow> {
-  return db.transaction(async (tx) => {
-    const row = await lockWorkload(tx, order.workloadId);
-    if (!row || row.tenant_id !== order.tenantId) throw new Problem('not_found', 'No such workload.');
-    const fact: Fact = action.action === 'resolve' ? { type: 'resolved', outcome: action.outcome } : FACTS[action.action];
-    if (action.action === 'redeliver') await reclaimKey(tx, row);
-    const change = await applyFact(tx, row, fact, {
-      actor: order.actor,
-      wake: true,
-      detail: { action: action.action, operator_reason: order.reason },
-    });
-    if (change.verdict === 'conflict') {
-      throw new Problem('workload.state_conflict', `A workload that is ${row.state} cannot be changed by ${action.action}.`, {
-        extra: { state: row.state, why: change.reason },
-      });
-    }
-    return change.row;
+  return db.transaction((tx) => operateWithin(tx, order, action));
+}
+
+/** {@link operate} inside a transaction of the caller's. */
+export async function operateWithin(tx: Queryable, order: OperatorOrder, action: OperatorAction): Promise<WorkloadRow> {
+  const row = await lockWorkload(tx, order.workloadId);
+  if (!row || row.tenant_id !== order.tenantId) throw new Problem('not_found', 'No such workload.');
+  const fact: Fact = action.action === 'resolve' ? { type: 'resolved', outcome: action.outcome } : FACTS[action.action];
+  if (action.action === 'redeliver') await reclaimKey(tx, row);
+  const change = await applyFact(tx, row, fact, {
+    actor: order.actor,
+    wake: true,
+    detail: { action: action.action, operator_reason: order.reason },
   });
+  if (change.verdict === 'conflict') {
+    throw new Problem(
+      'workload.state_conflict',
+      `A workload that is ${row.state} cannot be changed by ${action.action}.`,
+      {
+        extra: { state: row.state, why: change.reason },
+      },
+    );
+  }
+  return change.row;
 }
 
 /** A redelivered workload needs its dedupe key again; it is refused while another one holds it. */

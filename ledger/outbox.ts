@@ -45,7 +45,10 @@ export async function takeUnsent(db: Queryable, minAgeMs: number, limit: number)
 }
 
 /** Notes what Temporal has taken; a newer fact of the same workload stays unsent. */
-export async function markSent(db: Queryable, sent: readonly { workload_id: string; wake_seq: string }[]): Promise<void> {
+export async function markSent(
+  db: Queryable,
+  sent: readonly { workload_id: string; wake_seq: string }[],
+): Promise<void> {
   if (sent.length === 0) return;
   await db.query(
     `UPDATE workloads w SET wake_sent = greatest(w.wake_sent, s.seq)

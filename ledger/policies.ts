@@ -62,6 +62,8 @@ export async function policyVersion(db: Queryable, tenantId: string, version: nu
 
 /** Ids of the pools that policies may name. */
 export async function poolIds(db: Queryable): Promise<string[]> {
-  const rows = await db.query<{ pool_id: string }>("SELECT pool_id FROM pools WHERE status <> 'retired' ORDER BY pool_id");
+  const rows = await db.query<{ pool_id: string }>(
+    "SELECT pool_id FROM pools WHERE status <> 'retired' ORDER BY pool_id",
+  );
   return rows.map((row) => row.pool_id);
 }

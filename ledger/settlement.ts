@@ -8,11 +8,7 @@ import { lockWorkload, viewOf } from './workload-row';
  * Brings a workload up to the ledger's clock: applies each deadline that is due and returns where it stands. What a workflow
  * calls after every wake and every timer. Null when there is no such workload.
  */
-export async function settle(
-  db: Database,
-  workloadId: string,
-  suspectBackoffMs: number,
-): Promise<WorkloadView | null> {
+export async function settle(db: Database, workloadId: string, suspectBackoffMs: number): Promise<WorkloadView | null> {
   return db.transaction(async (tx) => {
     let row = await lockWorkload(tx, workloadId);
     while (row && !row.closed && row.deadline_at !== null && row.deadline_at <= row.now) {

@@ -57,12 +57,17 @@ const DEFAULT_SCOPES: WorkerScope[] = ['heartbeat', 'work.claim', 'work.renew', 
  * Enrols a worker in a pool (which is made when it does not exist) and issues its credential, shown this once. A worker that
  * is already enrolled in that pool gets a further credential. Problems: `worker.wrong_pool`, `worker.revoked`, `pool.not_active`.
  */
-export async function enrolWorker(db: Database, enrolment: Enrolment): Promise<{ credentialId: string; plaintext: Secret }> {
+export async function enrolWorker(
+  db: Database,
+  enrolment: Enrolment,
+): Promise<{ credentialId: string; plaintext: Secret }> {
   const credentialId = newBearerId();
   const secret = randomSecret();
   await db.transaction(async (tx) => {
     await tx.query('INSERT INTO pools (pool_id) VALUES ($1) ON CONFLICT DO NOTHING', [enrolment.poolId]);
-    const [pool] = await tx.query<{ status: string }>('SELECT status FROM pools WHERE pool_id = $1', [enrolment.poolId]);
+    const [pool] = await tx.query<{ status: string }>('SELECT status FROM pools WHERE pool_id = $1', [
+      enrolment.poolId,
+    ]);
     if (pool?.status !== 'active') throw new Problem('pool.not_active', `Pool ${enrolment.poolId} is ${pool?.status}.`);
     await tx.query(
       `INSERT INTO workers (worker_id, pool_id, display_name, status, max_open_deliveries)

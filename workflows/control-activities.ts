@@ -38,6 +38,7 @@ async function insistently(quick: Control, slow: Control, workloadId: string): P
 
 async function known(workloadId: string, answer: Promise<WorkloadView | null>): Promise<WorkloadView> {
   const view = await answer;
-  if (view === null) throw ApplicationFailure.nonRetryable(`the ledger has no workload ${workloadId}`, 'UnknownWorkload');
+  if (view === null)
+    throw ApplicationFailure.nonRetryable(`the ledger has no workload ${workloadId}`, 'UnknownWorkload');
   return view;
 }

@@ -30,7 +30,14 @@ export class Offer {
     const { result } = this;
     if (result?.state !== 'delivered' || view.next === 'end') return null;
     if (view.state !== 'queued') return view;
-    return { ...view, state: 'delivered', reason: result.outcome, next: 'wait', wait_ms: result.wait_ms, delivery: view.delivery + 1 };
+    return {
+      ...view,
+      state: 'delivered',
+      reason: result.outcome,
+      next: 'wait',
+      wait_ms: result.wait_ms,
+      delivery: view.delivery + 1,
+    };
   }
 
   /** How long to wait before offering again after a failure. */

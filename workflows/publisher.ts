@@ -1,6 +1,6 @@
 import type { SearchAttributePair } from '@temporalio/common';
 import { setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
-import { SEARCH_ATTRIBUTE_KEYS } from './search-attributes';
+import { SEARCH_ATTRIBUTE_KEYS } from '../contracts/search-attributes';
 import type { WorkloadView } from '../contracts/workflow';
 
 /** Shows a workload to operators in the Temporal Web UI: search attributes and current details. */

@@ -1,5 +1,18 @@
-import { allHandlersFinished, condition, continueAsNew, defineSignal, setHandler, workflowInfo } from '@temporalio/workflow';
-import { WAKE_SIGNAL, type Wake, type WorkloadInput, type WorkloadSummary, type WorkloadView } from '../contracts/workflow';
+import {
+  allHandlersFinished,
+  condition,
+  continueAsNew,
+  defineSignal,
+  setHandler,
+  workflowInfo,
+} from '@temporalio/workflow';
+import {
+  WAKE_SIGNAL,
+  type Wake,
+  type WorkloadInput,
+  type WorkloadSummary,
+  type WorkloadView,
+} from '../contracts/workflow';
 import { admit, settle } from './control-activities';
 import { DeadlineTimer } from './deadline-timer';
 import { Offer } from './offer';

@@ -118,6 +118,7 @@ CREATE TABLE workloads (
 );
 CREATE INDEX workloads_unsent ON workloads (wake_at) WHERE wake_sent < wake_seq;
 CREATE INDEX workloads_overdue ON workloads (deadline_at) WHERE deadline_at IS NOT NULL AND NOT closed;
+CREATE INDEX workloads_queued ON workloads (pool_id) WHERE state = 'queued';
 CREATE INDEX workloads_open ON workloads (swept_at) WHERE NOT closed;
 CREATE INDEX workloads_listed ON workloads (tenant_id, accepted_at DESC, workload_id DESC);
 

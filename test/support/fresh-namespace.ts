@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { Client, Connection } from '@temporalio/client';
 import { temporal } from '@temporalio/proto';
-import { SEARCH_ATTRIBUTES } from '../../contracts/workflow';
+import { SEARCH_ATTRIBUTES } from '../../contracts/search-attributes';
 import { testEnvironment } from './environment';
 import { eventually } from './eventually';
 

@@ -145,8 +145,12 @@ describe('any facts in any order', () => {
   });
 
   test('preemption never outlives the total deadline', () => {
-    const steps: [number, Fact][] = [[0, dispatch], [1, { type: 'intent' }]];
-    for (let at = 100; at <= 4_900; at += 200) steps.push([at, lifecycle('running')], [at + 100, lifecycle('preempted')]);
+    const steps: [number, Fact][] = [
+      [0, dispatch],
+      [1, { type: 'intent' }],
+    ];
+    for (let at = 100; at <= 4_900; at += 200)
+      steps.push([at, lifecycle('running')], [at + 100, lifecycle('preempted')]);
     const { last } = play(accepted(), steps);
     expect(last.deadline).toEqual({ kind: 'total', at: 5_000 });
     expect(transition(last, { type: 'deadline' }, 5_000).next.state).toBe('lost');
@@ -165,15 +169,41 @@ describe('the way of one workload', () => {
   });
 
   test('a missing running event does not matter', () => {
-    expect(play(accepted(), [[0, dispatch], [1, { type: 'intent' }], [2, lifecycle('completed')]]).last.state).toBe('completed');
+    expect(
+      play(accepted(), [
+        [0, dispatch],
+        [1, { type: 'intent' }],
+        [2, lifecycle('completed')],
+      ]).last.state,
+    ).toBe('completed');
   });
 
   test.each([
-    ['start', [[0, dispatch], [1, { type: 'intent' }]] as [number, Fact][], 501],
-    ['run', [[0, dispatch], [1, { type: 'intent' }], [2, lifecycle('running')]] as [number, Fact][], 802],
+    [
+      'start',
+      [
+        [0, dispatch],
+        [1, { type: 'intent' }],
+      ] as [number, Fact][],
+      501,
+    ],
+    [
+      'run',
+      [
+        [0, dispatch],
+        [1, { type: 'intent' }],
+        [2, lifecycle('running')],
+      ] as [number, Fact][],
+      802,
+    ],
     [
       'resume',
-      [[0, dispatch], [1, { type: 'intent' }], [2, lifecycle('running')], [3, lifecycle('preempted')]] as [number, Fact][],
+      [
+        [0, dispatch],
+        [1, { type: 'intent' }],
+        [2, lifecycle('running')],
+        [3, lifecycle('preempted')],
+      ] as [number, Fact][],
       303,
     ],
   ])('silence past the %s deadline is lost, never failed', (kind, steps, at) => {
@@ -183,41 +213,87 @@ describe('the way of one workload', () => {
   });
 
   test('no worker in time is refused, if there was no intent', () => {
-    const { last } = play(accepted(), [[0, dispatch], [1_000, { type: 'deadline' }]]);
+    const { last } = play(accepted(), [
+      [0, dispatch],
+      [1_000, { type: 'deadline' }],
+    ]);
     expect(last).toMatchObject({ state: 'refused', closed: true });
   });
 
   test('give-backs do not extend the queue deadline', () => {
-    const { last } = play(accepted(), [[0, dispatch], [900, { type: 'intent' }], [950, { type: 'not_delivered' }]]);
+    const { last } = play(accepted(), [
+      [0, dispatch],
+      [900, { type: 'intent' }],
+      [950, { type: 'not_delivered' }],
+    ]);
     expect(last).toMatchObject({ state: 'queued', delivery: 0, deadline: { kind: 'queued', at: 1_000 } });
   });
 
   test('three attempts that fail before intent make it dead', () => {
     const fail: Fact = { type: 'attempt_failed' };
-    expect(play(accepted(), [[0, dispatch], [1, fail], [2, fail]]).last.state).toBe('queued');
-    expect(play(accepted(), [[0, dispatch], [1, fail], [2, fail], [3, fail]]).last.state).toBe('dead');
+    expect(
+      play(accepted(), [
+        [0, dispatch],
+        [1, fail],
+        [2, fail],
+      ]).last.state,
+    ).toBe('queued');
+    expect(
+      play(accepted(), [
+        [0, dispatch],
+        [1, fail],
+        [2, fail],
+        [3, fail],
+      ]).last.state,
+    ).toBe('dead');
   });
 
   test('hold waits for approval and is denied when nobody answers', () => {
     const hold: Fact = { type: 'admitted', decision: 'hold', reason: 'sensitive' };
-    expect(play(accepted(), [[0, hold], [10, { type: 'approved' }]]).last.state).toBe('queued');
-    expect(play(accepted(), [[0, hold], [10, { type: 'approval_denied' }]]).last.state).toBe('denied');
-    expect(play(accepted(), [[0, hold], [400, { type: 'deadline' }]]).last).toMatchObject({ state: 'denied', closed: true });
+    expect(
+      play(accepted(), [
+        [0, hold],
+        [10, { type: 'approved' }],
+      ]).last.state,
+    ).toBe('queued');
+    expect(
+      play(accepted(), [
+        [0, hold],
+        [10, { type: 'approval_denied' }],
+      ]).last.state,
+    ).toBe('denied');
+    expect(
+      play(accepted(), [
+        [0, hold],
+        [400, { type: 'deadline' }],
+      ]).last,
+    ).toMatchObject({ state: 'denied', closed: true });
   });
 });
 
 describe('after silence', () => {
-  const lost: [number, Fact][] = [[0, dispatch], [1, { type: 'intent' }], [501, { type: 'deadline' }]];
+  const lost: [number, Fact][] = [
+    [0, dispatch],
+    [1, { type: 'intent' }],
+    [501, { type: 'deadline' }],
+  ];
   const redelivers = { redeliverOn: ['lost'] as const, maxDeliveries: 2 };
 
   test('a late end corrects a lost workload inside the late window only', () => {
     const { last } = play(accepted(), lost);
-    expect(transition(last, lifecycle('completed'), 2_501)).toMatchObject({ verdict: 'corrected', path: ['completed'] });
+    expect(transition(last, lifecycle('completed'), 2_501)).toMatchObject({
+      verdict: 'corrected',
+      path: ['completed'],
+    });
     expect(transition(last, lifecycle('completed'), 2_502)).toMatchObject({ verdict: 'too_late', path: [] });
   });
 
   test('a rule may redeliver what was lost, up to its deliveries', () => {
-    const { path, last } = play(accepted(redelivers), [...lost, [510, { type: 'intent' }], [1_010, { type: 'deadline' }]]);
+    const { path, last } = play(accepted(redelivers), [
+      ...lost,
+      [510, { type: 'intent' }],
+      [1_010, { type: 'deadline' }],
+    ]);
     expect(path).toEqual(['queued', 'delivered', 'lost', 'queued', 'delivered', 'lost']);
     expect(last).toMatchObject({ delivery: 2, closed: false, deadline: { kind: 'late' } });
   });
@@ -235,13 +311,26 @@ describe('after silence', () => {
   });
 
   test('running after the end is a double execution', () => {
-    const { last } = play(accepted(), [[0, dispatch], [1, { type: 'intent' }], [2, lifecycle('completed')]]);
+    const { last } = play(accepted(), [
+      [0, dispatch],
+      [1, { type: 'intent' }],
+      [2, lifecycle('completed')],
+    ]);
     expect(transition(last, lifecycle('running'), 3).verdict).toBe('double_execution');
   });
 
   test('cancel before intent never runs, after it may still run', () => {
-    expect(play(accepted(), [[0, dispatch], [1, { type: 'cancelled' }]]).last.mayStillRun).toBe(false);
-    const after = play(accepted(), [[0, dispatch], [1, { type: 'intent' }], [2, { type: 'cancelled' }]]).last;
+    expect(
+      play(accepted(), [
+        [0, dispatch],
+        [1, { type: 'cancelled' }],
+      ]).last.mayStillRun,
+    ).toBe(false);
+    const after = play(accepted(), [
+      [0, dispatch],
+      [1, { type: 'intent' }],
+      [2, { type: 'cancelled' }],
+    ]).last;
     expect(after).toMatchObject({ state: 'cancelled', mayStillRun: true, closed: true });
     expect(transition(after, lifecycle('completed'), 3)).toMatchObject({ verdict: 'recorded', next: after });
   });

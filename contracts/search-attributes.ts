@@ -1,5 +1,15 @@
 import { defineSearchAttributeKey } from '@temporalio/common';
-import { SEARCH_ATTRIBUTES } from '../contracts/workflow';
+
+/** Search attributes, all KEYWORD: what operators filter workloads by in the Temporal Web UI. */
+export const SEARCH_ATTRIBUTES = {
+  tenant: 'WorkloadTenant',
+  source: 'WorkloadSource',
+  action: 'WorkloadAction',
+  rule: 'WorkloadRule',
+  state: 'WorkloadState',
+  executor: 'WorkloadExecutor',
+  pool: 'WorkloadPool',
+} as const;
 
 /** Typed keys of the search attributes, for workflows and for the start of one. */
 export const SEARCH_ATTRIBUTE_KEYS = {
