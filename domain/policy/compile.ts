@@ -20,8 +20,8 @@ export interface CompiledPolicy {
   readonly rules: readonly CompiledRule[];
 }
 
-/** The policy hash: lower-case hex SHA-256 of the exact text, as UTF-8. */
-export const policyHash = (yamlText: string): string => createHash('sha256').update(yamlText, 'utf8').digest('hex');
+/** Lower-case hex SHA-256 of the exact text, as UTF-8. */
+const policyHash = (yamlText: string): string => createHash('sha256').update(yamlText, 'utf8').digest('hex');
 
 /** Compiles a document that passed every check. */
 export function compilePolicy(yamlText: string, document: PolicyDocument): CompiledPolicy {

@@ -8,7 +8,7 @@ import type { Expression, Outcome } from './expression';
 import type { CompiledPolicy, CompiledRule } from './compile';
 
 /** Longest dedupe key, in UTF-16 units. */
-export const MAX_DEDUPE_KEY = 1024;
+const MAX_DEDUPE_KEY = 1024;
 
 /** What became of one rule. `error` is a code and never holds values of the event. */
 export interface RuleTrace {

@@ -22,7 +22,7 @@ export class PolicyInvalid extends Error {
 }
 
 /** One line: `line 12, column 5: rule triage: when: No such key: sorce`. */
-export function describeProblem({ line, column, rule_id, pointer, detail }: PolicyProblem): string {
+function describeProblem({ line, column, rule_id, pointer, detail }: PolicyProblem): string {
   const field = pointer
     .replace(/^\/rules\/\d+/, '')
     .replace(/^\//, '')
