@@ -90,22 +90,23 @@ const programIn = (folder: string): string | undefined =>
 function runToEnd(command: string, args: string[], env: NodeJS.ProcessEnv, timeoutMs: number): Promise<string | null> {
   return new Promise((resolve) => {
     let output = '';
-    const child = spawn(command, args, {
-      env,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: timeoutMs,
-      killSignal: 'SIGKILL',
-    });
+    const child = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    // Not spawn's own timeout: its timer stays when the command does not exist.
+    const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+    const finish = (failure: string | null): void => {
+      clearTimeout(timer);
+      resolve(failure);
+    };
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (chunk: Buffer) => (output = (output + chunk.toString()).slice(-2000)));
     }
     child.once('error', (error: NodeJS.ErrnoException) =>
-      resolve(error.code === 'ENOENT' ? `there is no ${command}` : error.message),
+      finish(error.code === 'ENOENT' ? `there is no ${command}` : error.message),
     );
     child.once('exit', (code, signal) => {
-      if (code === 0) resolve(null);
-      else if (signal) resolve(`not done after ${timeoutMs / 1000} s`);
-      else resolve(output.trim().split('\n').at(-1) || `exit code ${code}`);
+      if (code === 0) finish(null);
+      else if (signal) finish(`not done after ${timeoutMs / 1000} s`);
+      else finish(output.trim().split('\n').at(-1) || `exit code ${code}`);
     });
   });
 }
