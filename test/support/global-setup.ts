@@ -10,6 +10,7 @@ declare global {
 export default async function globalSetup(): Promise<void> {
   const servers = await startTestServers();
   globalThis.workloaddTestServers = servers;
+  process.env['WORKLOADD_TEST_FOLDER'] = servers.dataDir.path;
   process.env['WORKLOADD_TEST_DATABASE_URL'] = servers.postgres.url;
   process.env['WORKLOADD_TEST_TEMPORAL_ADDRESS'] = servers.temporal.address;
   process.env['WORKLOADD_TEST_TEMPORAL_UI'] = servers.temporal.uiUrl;

@@ -102,7 +102,7 @@ export const startScript = (script: string, args: readonly string[] = [], env: N
   startProcess(process.execPath, ['-e', script.replaceAll('$dist', path.join(ROOT, 'dist')), '--', ...args], { env });
 
 /** Kills whatever this test file started and has not ended. */
-export async function killStartedProcesses(): Promise<void> {
+async function killStartedProcesses(): Promise<void> {
   await Promise.all([...started].map((each) => each.kill9()));
 }
 

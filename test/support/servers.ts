@@ -1,7 +1,9 @@
+import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { SEARCH_ATTRIBUTES } from '../../contracts/search-attributes';
+import { findProcesses, stopProcess } from '../../ledger/background-process';
 import { removeEmbeddedPostgres, startEmbeddedPostgres } from '../../ledger/embedded-postgres';
 import type { EmbeddedPostgres } from '../../ledger/embedded-postgres';
 import { openDataDir } from '../../workers/data-dir-lock';
@@ -23,7 +25,7 @@ export interface TestServers {
 export async function startTestServers(): Promise<TestServers> {
   mkdirSync(RUNS, { recursive: true, mode: 0o711 });
   await removeAbandonedRuns();
-  const dataDir = await openDataDir(path.join(RUNS, `${process.pid}-${Date.now()}`));
+  const dataDir = await openDataDir(path.join(RUNS, `${process.pid}-${randomBytes(2).toString('hex')}`));
   const announce = (message: string): void => console.log(message);
   const [postgres, temporal] = await Promise.all([
     // Tests kill processes, not the machine: its page cache keeps what Postgres has written.
@@ -48,11 +50,14 @@ export async function stopTestServers({ dataDir, postgres, temporal }: TestServe
   await dataDir.release();
 }
 
+/** All that a killed run has started has a path below its folder, or the ports written there, among its arguments. */
 async function removeAbandonedRuns(): Promise<void> {
   for (const name of readdirSync(RUNS)) {
     const dataDir = await openDataDir(path.join(RUNS, name)).catch(() => null);
     if (!dataDir) continue;
     await stopTemporalDevServer(dataDir.path, true);
+    const left = findProcesses((args) => args.some((arg) => arg.includes(`${dataDir.path}/`)));
+    await Promise.all(left.map((pid) => stopProcess(pid, [{ signal: 'SIGKILL', waitMs: 5000 }])));
     await removeEmbeddedPostgres(dataDir.path);
     rmSync(dataDir.path, { recursive: true, force: true });
     await dataDir.release();

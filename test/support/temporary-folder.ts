@@ -4,9 +4,12 @@ import path from 'node:path';
 
 const folders: string[] = [];
 
-/** A new folder, deleted after the test file. Its path is short unless `parent` is long, so that Unix sockets fit. */
+/**
+ * A new folder, deleted after the test file. Its path is short unless `parent` is long, so that Unix sockets fit. It lies in the
+ * folder of the test run, by which the next run finds what a killed one left.
+ */
 export function temporaryFolder(options: { mode?: number; parent?: string } = {}): string {
-  const parent = options.parent ?? os.tmpdir();
+  const parent = options.parent ?? process.env['WORKLOADD_TEST_FOLDER'] ?? os.tmpdir();
   mkdirSync(parent, { recursive: true });
   const folder = mkdtempSync(path.join(parent, 'wl-'));
   chmodSync(folder, options.mode ?? 0o700);

@@ -9,7 +9,7 @@ import { buildWithGo, downloadWithSdk } from './get-binary';
 const run = promisify(execFile);
 
 /** The release of Temporal's CLI (Server 1.29.1) that is fetched when the machine has none. */
-export const TEMPORAL_CLI_VERSION = 'v1.5.1';
+const TEMPORAL_CLI_VERSION = 'v1.5.1';
 
 export interface FindTemporalOptions {
   /** Path of the `temporal` program. Default: `WORKLOADD_TEMPORAL_CLI`. If given, nothing else is tried. */
@@ -20,7 +20,7 @@ export interface FindTemporalOptions {
 }
 
 /** Where downloaded and built programs are kept: `$XDG_CACHE_HOME/opencrow-workloadd`, by default below `~/.cache`. */
-export const cacheFolder = (env: NodeJS.ProcessEnv): string =>
+const cacheFolder = (env: NodeJS.ProcessEnv): string =>
   path.join(env['XDG_CACHE_HOME'] || path.join(os.homedir(), '.cache'), 'opencrow-workloadd');
 
 /**
