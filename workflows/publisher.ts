@@ -7,10 +7,10 @@ import type { WorkloadView } from '../contracts/workflow';
 export class Publisher {
   private published = new Map<string, string>();
 
-  /** `delivered` goes to the details only: each upsert is a history event, and `running` follows at once. */
+  /** After the first time, `delivered` goes to the details only: each upsert is a history event, and `running` follows at once. */
   publish(view: WorkloadView): void {
     setCurrentDetails(detailsOf(view));
-    if (view.state === 'delivered') return;
+    if (view.state === 'delivered' && this.published.size > 0) return;
     const pairs = attributesOf(view).filter(({ key, value }) => this.published.get(key.name) !== value);
     if (pairs.length === 0) return;
     upsertSearchAttributes(pairs);
