@@ -3,7 +3,7 @@ import type { JsonValue } from '../contracts/events';
 import { LIFECYCLE_EFFECTS } from '../contracts/lifecycle';
 import { PROBLEMS, Problem, type ProblemCode } from '../contracts/problems';
 import { Secret } from '../contracts/secret';
-import { EXECUTORS, WORKLOAD_STATES } from '../contracts/terminology';
+import { EXECUTORS, WORKLOAD_STATES, type WorkloadState } from '../contracts/terminology';
 import { workerSelf, type Claim } from '../contracts/worker-protocol';
 
 /** The longest wait an answer can ask for, in milliseconds. */
@@ -67,7 +67,20 @@ export const lifecycleAnswer = z.object({
 
 export const heartbeatAnswer = workerSelf;
 
-const problemDocument = z.object({ code: z.string(), detail: z.string().optional(), title: z.string().optional() });
+const problemDocument = z.object({
+  code: z.string(),
+  detail: z.string().optional(),
+  title: z.string().optional(),
+  /** Where the workload stands, if the refusal says it. */
+  state: z.enum(WORKLOAD_STATES).optional().catch(undefined),
+  wait_ms: z.number().nullish().catch(undefined),
+});
+
+/** Where a refusal says that the workload stands; nulls when it does not. */
+export function standingOf(problem: Problem): { state: WorkloadState | null; waitMs: number | null } {
+  const { state, wait_ms: waitMs } = (problem.extra ?? {}) as { state?: WorkloadState; wait_ms?: number | null };
+  return { state: state ?? null, waitMs: waitMs ?? null };
+}
 
 /**
  * Reads a refusal. Without a problem document of our own (a proxy's error page, a code this version does not know)
@@ -82,10 +95,13 @@ export function problemFrom(
   const isProblem = headers.get('content-type')?.startsWith('application/problem+json') ?? false;
   const document = problemDocument.safeParse(isProblem ? body : undefined);
   if (!document.success) return { problem: null, code: null, retryAfterMs };
-  const { code, detail, title } = document.data;
+  const { code, detail, title, state, wait_ms } = document.data;
   if (!isProblemCode(code) || PROBLEMS[code] !== status)
     return { problem: null, code: code.slice(0, 64), retryAfterMs };
-  const options = retryAfterMs === undefined ? {} : { retryAfterMs };
+  const options = {
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    ...(state === undefined ? {} : { extra: { state, wait_ms: wait_ms ?? null } }),
+  };
   return { problem: new Problem(code, (detail ?? title ?? code).slice(0, 500), options), code, retryAfterMs };
 }
 

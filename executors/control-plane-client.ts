@@ -163,8 +163,7 @@ function parseJson(text: string): unknown {
 
 /** A code only: the text of a fetch error may quote a header. */
 function networkReason(error: unknown): string {
-  if (!(error instanceof Error)) return 'network error';
-  if (error.name === 'TimeoutError') return 'timeout';
-  const code = (error.cause as { code?: unknown } | undefined)?.code;
-  return typeof code === 'string' ? code : 'network error';
+  const { name, cause } = error as { name?: unknown; cause?: { code?: unknown } };
+  if (name === 'TimeoutError') return 'timeout';
+  return typeof cause?.code === 'string' ? cause.code : 'network_error';
 }

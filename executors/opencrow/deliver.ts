@@ -35,6 +35,7 @@ export async function deliver(
       if (progress.waitingFor !== step.waitingFor) {
         context.logger.info({ waiting_for: step.waitingFor }, 'a delivery waits');
         progress.waitingFor = step.waitingFor;
+        context.heartbeat(step.waitingFor);
         backoff.reset();
       }
       await pause(Math.max(backoff.next(), step.waitMs ?? 0), context.cancelSignal, context.drainSignal);

@@ -1,4 +1,5 @@
 import type { Problem } from '../../contracts/problems';
+import { standingOf } from '../control-plane-answers';
 import type { DeliveryContext, DeliveryOutcome } from '../executor';
 import type { HeldLease, LeaseFolder } from './lease-folder';
 import type { PipeWatch } from './pipe-watch';
@@ -32,7 +33,7 @@ export function stopRequested(context: DeliveryContext): DeliveryOutcome | null 
 
 /** Turns a refusal of the control plane into an outcome. */
 export function endByRefusal(problem: Problem, action: 'hand_back' | 'done'): DeliveryOutcome {
-  if (action === 'done') return { outcome: 'not_needed', state: null, waitMs: null };
+  if (action === 'done') return { outcome: 'not_needed', ...standingOf(problem) };
   const retryAfterMs = problem.retryAfterMs ?? HAND_BACK_DELAY_MS;
   return { outcome: 'hand_back', reason: problem.code, retryAfterMs, stopPolling: stopsPolling(problem) };
 }

@@ -8,7 +8,7 @@ export interface JsonHead {
 
 /**
  * Reads a JSON object that may be cut off at any byte. A cut text is closed where it ends: the unfinished last member is
- * dropped, except that a string value under way in a nested object is kept as far as it goes. Null: not JSON, cut or whole.
+ * dropped, except that the text of a nested `error` is kept as far as it goes. Null: not JSON, cut or whole.
  */
 export function readJsonHead(text: string): JsonHead | null {
   const whole = tryParse(text);
@@ -29,8 +29,8 @@ const MAX_DEPTH = 64;
 interface Cut {
   /** Closing brackets still owed, innermost first. */
   owed: string;
-  /** The text ends within a string; its last whole character ends here. */
-  stringEnd: number | null;
+  /** The text ends within a string: where that begins, and where its last whole character ends. */
+  openString: { start: number; end: number } | null;
   /** Where the text can be cut so that only whole members stay, and what is owed there. */
   lastWhole: { at: number; owed: string } | null;
 }
@@ -39,11 +39,13 @@ interface Cut {
 function* repairs(text: string): Generator<string> {
   const cut = /^\s*\{/.test(text) ? scan(text) : null;
   if (cut === null || cut.owed === '') return;
-  const { owed, stringEnd, lastWhole } = cut;
-  // A nested string is only text (an error message): part of it is worth keeping. A top-level one is an identity.
-  if (stringEnd !== null && owed.length > 1) yield `${text.slice(0, stringEnd)}"${owed}`;
+  const { owed, openString, lastWhole } = cut;
+  // Part of an error message is worth keeping; part of an identity or a code is another one.
+  if (openString && owed.length > 1 && /"error"\s*:\s*$/.test(text.slice(0, openString.start))) {
+    yield `${text.slice(0, openString.end)}"${owed}`;
+  }
   // A number at the very end may lack digits; everything else that ends here is whole.
-  if (stringEnd === null && /["}\]el]\s*$/.test(text)) yield text + owed;
+  if (!openString && /["}\]el]\s*$/.test(text)) yield text + owed;
   if (lastWhole) yield text.slice(0, lastWhole.at) + lastWhole.owed;
 }
 
@@ -56,7 +58,7 @@ function scan(text: string): Cut | null {
     const character = text[at] as string;
     if (character === '"') {
       const end = endOfString(text, at + 1);
-      if (!end.closed) return { owed: owed(), stringEnd: end.at, lastWhole };
+      if (!end.closed) return { owed: owed(), openString: { start: at, end: end.at }, lastWhole };
       at = end.at;
     } else if (character === '{' || character === '[') {
       stack.push(character === '{' ? '}' : ']');
@@ -65,7 +67,7 @@ function scan(text: string): Cut | null {
       if (stack.pop() !== character) return null;
     } else if (character === ',') lastWhole = { at, owed: owed() };
   }
-  return { owed: owed(), stringEnd: null, lastWhole };
+  return { owed: owed(), openString: null, lastWhole };
 }
 
 /** Where the string that is open at `at` closes, or where its last whole character ends if it does not. */

@@ -9,8 +9,8 @@ export const MAX_TRIGGER_LINE_BYTES = 4094;
 const PREFIX = 'workload.v1 ';
 const LONE_SURROGATE = /\p{Cs}/u;
 const EVERY_LONE_SURROGATE = /\p{Cs}/gu;
-/** Line separators that JSON allows unescaped: some readers of logs and transcripts break lines there. */
-const RAW_SEPARATORS = /[\u0085\u2028\u2029]/g;
+/** Control characters and line separators that JSON allows unescaped: some readers of logs and transcripts break lines there. */
+const RAW_CONTROLS = /[\u007f-\u009f\u2028\u2029]/g;
 
 export interface TriggerLineInput {
   /** Echoed by OpenCrow as `workload_id`. */
@@ -43,7 +43,7 @@ export function buildTriggerLine({ deliveryId, event, trigger }: TriggerLineInpu
     ...(trigger.prompt === null ? {} : { prompt: wellFormed(trigger.prompt) }),
     ...(trigger.include.length === 0 ? {} : { data: includedData(event.data, trigger.include) }),
   });
-  const line = PREFIX + json.replace(RAW_SEPARATORS, escaped);
+  const line = PREFIX + json.replace(RAW_CONTROLS, escaped);
   const bytes = Buffer.byteLength(line);
   if (bytes <= MAX_TRIGGER_LINE_BYTES) return { ok: true, line, bytes };
   return refusal(
