@@ -1,4 +1,5 @@
-// Temporal's packages work together only at one version, and loading JSON histories needs one hoisted protobufjs 8.
+// What must hold in package-lock.json: Temporal's packages work together only at one version, loading JSON histories needs one
+// hoisted protobufjs 8, and `npm ci` refuses a lock file without the optional packages of all platforms.
 import { readFileSync } from 'node:fs';
 
 const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8'));
@@ -13,6 +14,13 @@ if (!hoisted.startsWith('8.')) problems.push(`the hoisted protobufjs must be ver
 for (const [path, entry] of Object.entries(packages)) {
   const isNestedCopy = path.endsWith('/node_modules/protobufjs') && entry.version.startsWith('8.');
   if (isNestedCopy) problems.push(`a second copy of protobufjs 8 at ${path}`);
+}
+
+const locked = new Set(Object.keys(packages).map((path) => path.slice(path.lastIndexOf('node_modules/') + 13)));
+for (const { optionalDependencies } of Object.values(packages)) {
+  for (const name of Object.keys(optionalDependencies ?? {})) {
+    if (!locked.has(name)) problems.push(`the optional package ${name} is not in package-lock.json`);
+  }
 }
 
 for (const problem of problems) console.error(problem);
