@@ -1,0 +1,41 @@
+import { Command } from 'commander';
+import { compareAccept } from './accept';
+import { startBench } from './bench-system';
+import { compareWholeWorkloads } from './whole-workloads';
+
+interface Flags {
+  rounds: string;
+  size: string;
+  inFlight: string;
+  json?: boolean;
+}
+
+async function main(flags: Flags): Promise<void> {
+  const settings = { rounds: Number(flags.rounds), size: Number(flags.size), inFlight: Number(flags.inFlight) };
+  const log = (text: string): void => void process.stderr.write(`${text}\n`);
+  const system = await startBench(log);
+  try {
+    const whole = await compareWholeWorkloads(system, settings, log);
+    const accept = await compareAccept(system, log);
+    if (flags.json) process.stdout.write(`${JSON.stringify({ settings, whole, accept })}\n`);
+    else process.stdout.write(`${whole.report}\n\n${accept.report}\n`);
+  } finally {
+    await system.stop();
+  }
+}
+
+new Command('bench')
+  .description(
+    'Whole workloads (accept, policy, delivery to a simulated OpenCrow, lifecycle, settlement) beside a bare Temporal workflow ' +
+      '(one activity, two signals, no ledger) on the same server in the same run, interleaved. Ratios count; times are of this machine.',
+  )
+  .option('--rounds <n>', 'interleaved rounds of each', '5')
+  .option('--size <n>', 'workloads a round', '60')
+  .option('--in-flight <n>', 'workloads at once in the throughput rounds', '20')
+  .option('--json', 'one JSON object on standard output')
+  .action(main)
+  .parseAsync()
+  .catch((error: unknown) => {
+    console.error(error);
+    process.exitCode = 1;
+  });
