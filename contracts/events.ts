@@ -49,20 +49,26 @@ const eventData = z.unknown().transform((value, context): Record<string, JsonVal
 });
 
 /** A source event as posted by a connector. */
-export const sourceEvent = z.strictObject({
-  /** Where it comes from, e.g. `github`, `rss`. With `event_id` and the tenant it is the event's identity. */
-  source: externalId,
-  /** What happened or is asked for, e.g. `pull_request.opened`, `triage`. */
-  action: externalId,
-  /** The source's own stable id of the event. */
-  event_id: externalId,
-  /** What it is about, e.g. `acme/api#12`. */
-  subject: externalId.optional(),
-  /** When it happened at the source, RFC 3339. */
-  occurred_at: z.iso.datetime({ offset: true }).optional(),
-  /** Free JSON object; policy reads it as `event.data`. Default `{}`. */
-  data: eventData.default({}),
-});
+export const sourceEvent = z
+  .strictObject({
+    /** Where it comes from, e.g. `github`, `rss`. With `event_id` and the tenant it is the event's identity. */
+    source: externalId,
+    /** What happened or is asked for, e.g. `pull_request.opened`, `triage`. */
+    action: externalId,
+    /** The source's own stable id of the event. */
+    event_id: externalId,
+    /** What it is about, e.g. `acme/api#12`. */
+    subject: externalId.optional(),
+    /** When it happened at the source, RFC 3339. */
+    occurred_at: z.iso.datetime({ offset: true }).optional(),
+    /** Free JSON object; policy reads it as `event.data`. Default `{}`. */
+    data: eventData.default({}).meta({
+      type: 'object',
+      additionalProperties: true,
+      description: 'Free JSON object; policy reads it as `event.data`.',
+    }),
+  })
+  .meta({ id: 'SourceEvent' });
 export type SourceEvent = z.infer<typeof sourceEvent>;
 
 /** `POST /api/events/batch`: at most 100 events, each answered on its own. */

@@ -9,7 +9,17 @@ export const externalId = z
   .min(1)
   .max(256)
   .refine((value) => !UNPRINTABLE.test(value), 'must be printable characters')
-  .refine((value) => value.trim().length > 0, 'must not be blank');
+  .refine((value) => value.trim().length > 0, 'must not be blank')
+  .meta({
+    pattern: '^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*\\S[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$',
+  });
+
+/** Free text that a database and a JSON document can hold: no NUL, no lone surrogates. */
+export const storableText = (max: number) =>
+  z
+    .string()
+    .max(max)
+    .refine((value) => !/[\0\p{Cs}]/u.test(value), 'must not hold NUL or lone surrogates');
 
 /** A name chosen by an operator: lower case letters, digits, `-`, `_`, `.`; 1–64 characters, starts with a letter or digit. */
 export const slug = z

@@ -1,7 +1,10 @@
 import { z } from 'zod';
+import { storableText } from './ids';
 import { LIFECYCLE_STATUSES } from './terminology';
 
-const text = (max: number) => z.string().max(max);
+const text = storableText;
+/** Postgres integer. */
+const MAX_ATTEMPT = 2_147_483_647;
 
 /**
  * One lifecycle event as a worker forwards it: the fields of OpenCrow's `workload.lifecycle` datagram, version 1,
@@ -18,7 +21,7 @@ export const lifecycleEvent = z.strictObject({
   action: text(1024).optional(),
   opencrow_instance: text(256).optional(),
   inbox_id: z.number().int().nonnegative().optional(),
-  attempt: z.number().int().nonnegative().optional(),
+  attempt: z.number().int().nonnegative().max(MAX_ATTEMPT).optional(),
   /** `details.reply_suppressed`: a completed turn without an answer; suspect of having been cut short. */
   reply_suppressed: z.boolean().optional(),
   /** `details.error`, cut to 2,000 characters by the worker. Untrusted text. */

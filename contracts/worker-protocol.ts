@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { storableText } from './ids';
 import { WORKER_STATES, type ExecutorKind, type WorkerState, type WorkloadState } from './terminology';
 import type { SourceEvent } from './events';
 
@@ -79,19 +80,19 @@ export interface IntentGranted {
  */
 export const completeRequest = z.strictObject({
   write: z.enum(['written', 'unknown']),
-  detail: z.string().max(200).optional(),
+  detail: storableText(200).optional(),
 });
 
 /** `POST leases/{work_id}/release`: nothing was handed over, proven. Gives the delivery number and the attempt back. */
 export const releaseRequest = z.strictObject({
   /** Short code: `ENXIO`, `EAGAIN`, `ENOENT`, `not_a_fifo`, `draining`, `cancelled`. */
-  reason: z.string().min(1).max(64),
+  reason: storableText(64).min(1),
 });
 
 /** `POST leases/{work_id}/fail`: this workload cannot be handed over. `retryable: false` refuses it for good. */
 export const failRequest = z.strictObject({
   code: z.string().regex(/^[a-z0-9_.]{1,64}$/),
-  detail: z.string().max(500).optional(),
+  detail: storableText(500).optional(),
   retryable: z.boolean(),
 });
 
@@ -104,10 +105,10 @@ export interface LeaseOutcome {
 
 /** `POST heartbeat`. */
 export const heartbeatRequest = z.strictObject({
-  version: z.string().max(64).optional(),
+  version: storableText(64).optional(),
   current_load: z.number().int().min(0).max(10_000).optional(),
   active_work_ids: z.array(z.string().max(64)).max(500).optional(),
-  last_error_code: z.string().max(64).optional(),
+  last_error_code: storableText(64).optional(),
   sequence: z.number().int().min(0).optional(),
 });
 export interface HeartbeatAnswer {

@@ -1,0 +1,45 @@
+import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
+import type { Database } from '../ledger/database';
+import type { UnsentWake } from '../ledger/outbox';
+import type { AuthContext } from './auth';
+import type { DecisionWaiters } from './decision-waiters';
+import type { ReadinessProbe } from './readiness';
+
+/** Takes hints about committed facts. */
+export interface WakeSender {
+  /** A hint after a commit: never waits, never throws, may be lost. The relay sends what nobody sent. */
+  send(unsent: UnsentWake): void;
+}
+
+/** What can be set about the API. */
+export interface ApiConfig {
+  /**
+   * Proxies to trust for the client's address (express `trust proxy`): false, a number of hops, or addresses. Default false:
+   * the peer is the client.
+   */
+  trustProxy?: boolean | number | string;
+  /** Requests a minute that one token or worker credential may make; 0 turns the limit off. Default 0. */
+  requestsPerMinute?: number;
+  /** Requests that may wait for their decision at once; more are answered without waiting. Default 200. */
+  maxWaiters?: number;
+}
+
+/** What the API needs from its process. */
+export interface ApiDeps {
+  db: Database;
+  wakes: WakeSender;
+  /** Whether Temporal answers now. Reported only: events are accepted without it. */
+  temporalReady: () => Promise<boolean>;
+  logger: Logger;
+  /** Where the API's metrics go and what `/metrics` shows. */
+  registry: Registry;
+  config?: ApiConfig;
+}
+
+/** What routes work with. */
+export interface RouteDeps extends ApiDeps {
+  auth: AuthContext;
+  waiters: DecisionWaiters;
+  readiness: ReadinessProbe;
+}

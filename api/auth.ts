@@ -1,0 +1,92 @@
+import type { Request } from 'express';
+import { Problem } from '../contracts/problems';
+import type { TokenScope, WorkerScope } from '../contracts/terminology';
+import type { Database } from '../ledger/database';
+import { authenticateToken, type TokenPrincipal } from '../ledger/tokens';
+import { authenticateWorker, type WorkerPrincipal } from '../ledger/workers';
+import type { FailureBackoff } from './failure-backoff';
+
+/**
+ * Who may call a route.
+ * - `none`: everybody
+ * - `token`: API tokens with one of `scopes` (any token when there are none); `admin` and `operator` have all of a tenant's
+ * - `operator`: API tokens with the scope `operator`
+ * - `worker`: the credential of the worker that the path names, with `scope`
+ */
+export type Access =
+  | { kind: 'none' }
+  | { kind: 'token'; scopes: readonly TokenScope[] }
+  | { kind: 'operator' }
+  | { kind: 'worker'; scope: WorkerScope };
+
+/** Who calls, as far as the route wants to know. */
+export type PrincipalFor<A extends Access> = A extends { kind: 'worker' }
+  ? WorkerPrincipal
+  : A extends { kind: 'none' }
+    ? null
+    : TokenPrincipal;
+
+/** What authentication works with. */
+export interface AuthContext {
+  db: Database;
+  backoff: FailureBackoff;
+}
+
+/**
+ * Lets a request in or throws: `auth.required` (401) for a bearer that is missing, unknown, revoked or expired, all alike;
+ * `auth.scope_required` (403) for one of the wrong kind or without the scope; `auth.backoff` (429).
+ */
+export async function authorize(
+  context: AuthContext,
+  request: Request,
+  access: Access,
+): Promise<TokenPrincipal | WorkerPrincipal | null> {
+  if (access.kind === 'none') return null;
+  const principal = await authenticate(context, request);
+  if (access.kind === 'worker') return worker(principal, access.scope, request.params.worker_id);
+  if ('workerId' in principal) {
+    throw new Problem('auth.scope_required', "A worker's credential opens only the worker's own routes.");
+  }
+  const wanted = access.kind === 'operator' ? (['operator'] as const) : access.scopes;
+  if (!hasScope(principal, access.kind, wanted)) {
+    throw new Problem('auth.scope_required', `The token needs the scope ${wanted.join(' or ')}.`, {
+      extra: { scopes: wanted },
+    });
+  }
+  return principal;
+}
+
+async function authenticate(context: AuthContext, request: Request): Promise<TokenPrincipal | WorkerPrincipal> {
+  const header = request.headers.authorization;
+  const bearer = /^Bearer +([\x21-\x7e]+) *$/i.exec(header ?? '')?.[1] ?? '';
+  const address = request.ip ?? '';
+  if (header !== undefined) context.backoff.check(address, bearer);
+  const principal = bearer.startsWith('oww_')
+    ? await authenticateWorker(context.db, bearer)
+    : await authenticateToken(context.db, bearer);
+  if (principal) return principal;
+  if (header !== undefined) context.backoff.failed(address, bearer);
+  throw new Problem('auth.required', 'A valid bearer token is needed.');
+}
+
+function worker(
+  principal: TokenPrincipal | WorkerPrincipal,
+  scope: WorkerScope,
+  workerId: string | string[] | undefined,
+): WorkerPrincipal {
+  if (!('workerId' in principal) || principal.workerId !== workerId) {
+    throw new Problem('auth.scope_required', 'This route opens only with the credential of the worker it names.');
+  }
+  if (!principal.scopes.includes(scope)) {
+    throw new Problem('auth.scope_required', `The credential needs the scope ${scope}.`, {
+      extra: { scopes: [scope] },
+    });
+  }
+  return principal;
+}
+
+function hasScope({ scopes }: TokenPrincipal, kind: 'token' | 'operator', wanted: readonly TokenScope[]): boolean {
+  if (scopes.includes('operator')) return true;
+  if (kind === 'operator') return false;
+  return wanted.length === 0 || scopes.includes('admin') || wanted.some((scope) => scopes.includes(scope));
+}

@@ -1,0 +1,91 @@
+import express from 'express';
+import type { Request, Response } from 'express';
+import { z } from 'zod';
+import { Problem } from '../contracts/problems';
+import { problemFromZod } from './problem';
+import type { Route } from './route';
+import { parseStrictJson } from './strict-json';
+
+/** Bytes of a request body, at most. */
+export const MAX_BODY_BYTES = 256 * 1024;
+
+const readRaw = express.raw({ type: () => true, limit: MAX_BODY_BYTES, inflate: false });
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+/** Reads, decodes and checks the body that a route declares. */
+export async function readBody(
+  request: Request,
+  response: Response,
+  declared: NonNullable<Route['body']>,
+): Promise<unknown> {
+  const mediaType = mediaTypeOf(request, Object.keys(declared));
+  await new Promise<void>((resolve, reject) => {
+    readRaw(request, response, (error?: Error | 'route' | 'router') =>
+      error instanceof Error ? reject(error) : resolve(),
+    );
+  });
+  const bytes: unknown = request.body;
+  const text = decode(Buffer.isBuffer(bytes) ? bytes : Buffer.alloc(0));
+  const parsed = declared[mediaType]!.safeParse(mediaType === 'application/json' ? parseStrictJson(text) : text);
+  if (parsed.success) return parsed.data;
+  throw problemFromZod(parsed.error);
+}
+
+function mediaTypeOf(request: Request, taken: string[]): string {
+  const header = request.headers['content-type'];
+  const [type = '', ...parameters] = (header ?? '').split(';').map((part) => part.trim().toLowerCase());
+  const isUtf8 = parameters.every(
+    (parameter) => !parameter.startsWith('charset=') || /^charset="?utf-?8"?$/.test(parameter),
+  );
+  if (taken.includes(type) && isUtf8) return type;
+  throw new Problem('request.unsupported_media_type', `The body must be ${taken.join(' or ')}, in UTF-8.`);
+}
+
+function decode(bytes: Buffer): string {
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    throw new Problem('request.malformed', 'The body is not valid UTF-8.');
+  }
+}
+
+/** Checks the path, query and headers that a route declares. */
+export function readFields(request: Request, declared: Route): { params: unknown; query: unknown; headers: unknown } {
+  const params = declared.params?.safeParse(request.params);
+  if (params?.success === false) throw new Problem('not_found', 'There is no such thing here.');
+  return {
+    params: params?.data,
+    query: checked(declared.query ?? NO_QUERY, queryOf(request), '/query'),
+    headers: declared.headers && checked(declared.headers, headersOf(request, declared.headers), '/headers'),
+  };
+}
+
+const NO_QUERY = z.strictObject({});
+
+function checked(schema: z.ZodObject, values: Record<string, unknown>, base: string): unknown {
+  const parsed = schema.safeParse(values);
+  if (parsed.success) return parsed.data;
+  if (
+    base === '/headers' &&
+    parsed.error.issues.some(({ path }) => path[0] === 'Lease-Token') &&
+    values['Lease-Token'] === undefined
+  ) {
+    throw new Problem('lease.token_required', 'The header Lease-Token is missing.');
+  }
+  throw problemFromZod(parsed.error, base);
+}
+
+/** Query parameters; one that is there twice is a list, which no schema takes. */
+function queryOf(request: Request): Record<string, unknown> {
+  const { searchParams } = new URL(request.originalUrl, 'http://localhost');
+  const names = [...new Set(searchParams.keys())];
+  return Object.fromEntries(
+    names.map((name) => {
+      const values = searchParams.getAll(name);
+      return [name, values.length === 1 ? values[0] : values];
+    }),
+  );
+}
+
+const headersOf = (request: Request, schema: z.ZodObject): Record<string, unknown> =>
+  Object.fromEntries(Object.keys(schema.shape).map((name) => [name, request.headers[name.toLowerCase()]]));

@@ -1,0 +1,73 @@
+import type { RequestHandler } from 'express';
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { WORKLOAD_STATES } from '../contracts/terminology';
+import type { Database } from '../ledger/database';
+import { unsentBacklog } from '../ledger/outbox';
+import { openWorkloadsByState } from '../ledger/queries';
+
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20];
+
+/** What the API counts. */
+export interface ApiMetrics {
+  /** Counts each answer by route template and status, and its time. */
+  requests: RequestHandler;
+}
+
+/** Registers the API's metrics. Those about the ledger are read when they are asked for, and left out while it is gone. */
+export function apiMetrics(registry: Registry, db: Database): ApiMetrics {
+  const answered = new Counter({
+    name: 'workloadd_http_requests_total',
+    help: 'Answers of the HTTP API.',
+    labelNames: ['method', 'route', 'status'],
+    registers: [registry],
+  });
+  const time = new Histogram({
+    name: 'workloadd_http_request_seconds',
+    help: 'Time to answer. POST /api/events without Prefer is the accept latency.',
+    labelNames: ['method', 'route'],
+    buckets: SECONDS,
+    registers: [registry],
+  });
+  registerLedgerGauges(registry, db);
+  return {
+    requests: (request, response, next) => {
+      const began = process.hrtime.bigint();
+      response.once('close', () => {
+        const route = (response.locals.route as string | undefined) ?? 'unknown';
+        const { method } = request;
+        answered.inc({ method, route, status: response.writableFinished ? response.statusCode : 'aborted' });
+        const waited = response.locals.waited === true;
+        if (!waited) time.observe({ method, route }, Number(process.hrtime.bigint() - began) / 1e9);
+      });
+      next();
+    },
+  };
+}
+
+function registerLedgerGauges(registry: Registry, db: Database): void {
+  new Gauge({
+    name: 'workloadd_unsent_wakes',
+    help: 'Committed facts that Temporal has not taken yet.',
+    registers: [registry],
+    async collect() {
+      const backlog = await unsentBacklog(db).catch(() => null);
+      this.remove();
+      if (backlog) this.set(backlog.count);
+    },
+  });
+  new Gauge({
+    name: 'workloadd_open_workloads',
+    help: 'Workloads that are not closed, by state.',
+    labelNames: ['state'],
+    registers: [registry],
+    async collect() {
+      const counts = await openWorkloadsByState(db).catch(() => null);
+      this.reset();
+      if (!counts) return;
+      for (const state of WORKLOAD_STATES) {
+        const count = counts.find((row) => row.state === state)?.count;
+        if (count !== undefined) this.set({ state }, count);
+      }
+    },
+  });
+}

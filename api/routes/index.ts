@@ -1,0 +1,39 @@
+import { z } from 'zod';
+import { openApiDocument } from '../openapi';
+import { route, type Route } from '../route';
+import { adminWorkerRoutes } from './admin-workers';
+import { eventRoutes } from './events';
+import { healthRoutes } from './health';
+import { leaseRoutes } from './leases';
+import { metricsRoutes } from './metrics';
+import { policyRoutes } from './policy';
+import { whoamiRoutes } from './whoami';
+import { workerRoutes } from './workers';
+import { workloadRoutes } from './workloads';
+
+let document: object | undefined;
+
+const openApiRoute = route({
+  method: 'get',
+  path: '/openapi.json',
+  operationId: 'openapi',
+  tag: 'Service',
+  summary: 'This document',
+  access: { kind: 'none' },
+  answers: { 200: { description: 'OpenAPI 3.1.', schema: z.record(z.string(), z.unknown()) } },
+  handle: () => ({ status: 200, body: (document ??= openApiDocument(ROUTES)) }),
+});
+
+/** Every route there is: what is mounted and what is documented. */
+export const ROUTES: readonly Route[] = [
+  ...eventRoutes,
+  ...workloadRoutes,
+  ...policyRoutes,
+  ...workerRoutes,
+  ...leaseRoutes,
+  ...adminWorkerRoutes,
+  ...whoamiRoutes,
+  ...healthRoutes,
+  ...metricsRoutes,
+  openApiRoute,
+];

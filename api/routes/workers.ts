@@ -1,0 +1,143 @@
+import { z } from 'zod';
+import { workloadId } from '../../contracts/ids';
+import { LIFECYCLE_EFFECTS, lifecycleBatch, type LifecycleResults } from '../../contracts/lifecycle';
+import { Problem } from '../../contracts/problems';
+import { EXECUTORS, WORKLOAD_STATES } from '../../contracts/terminology';
+import { claimRequest, heartbeatRequest, workerSelf } from '../../contracts/worker-protocol';
+import { claim } from '../../ledger/claims';
+import { recordLifecycle } from '../../ledger/lifecycle';
+import { unsentOf } from '../../ledger/outbox';
+import { heartbeat } from '../../ledger/workers';
+import { route } from '../route';
+import { sourceEventShape } from '../shapes';
+
+const params = z.object({ worker_id: z.string().min(1).max(256) });
+const tag = 'Worker protocol';
+
+const selfRoute = route({
+  method: 'get',
+  path: '/api/workers/{worker_id}',
+  operationId: 'getOwnWorker',
+  tag,
+  summary: 'Who am I',
+  access: { kind: 'worker', scope: 'heartbeat' },
+  params,
+  answers: { 200: { description: 'Pool and state of the worker.', schema: workerSelf } },
+  handle: ({ principal }) => ({
+    status: 200,
+    body: { worker: { worker_id: principal.workerId, pool_id: principal.poolId, status: principal.status } },
+  }),
+});
+
+const heartbeatRoute = route({
+  method: 'post',
+  path: '/api/workers/{worker_id}/heartbeat',
+  operationId: 'postHeartbeat',
+  tag,
+  summary: 'I am alive',
+  access: { kind: 'worker', scope: 'heartbeat' },
+  params,
+  body: { 'application/json': heartbeatRequest },
+  answers: { 200: { description: 'The state the worker should be in.', schema: workerSelf } },
+  handle: async ({ deps, principal, body }) => {
+    const status = await heartbeat(deps.db, principal.workerId, {
+      version: body.version,
+      currentLoad: body.current_load,
+      lastErrorCode: body.last_error_code,
+    });
+    return {
+      status: 200,
+      body: { worker: { worker_id: principal.workerId, pool_id: principal.poolId, status } },
+    };
+  },
+});
+
+const claimAnswer = z
+  .object({
+    work_id: z.string(),
+    tenant_id: z.string(),
+    epoch: z.int(),
+    /** Secret; shown this once. */
+    lease_token: z.string(),
+    expires_at: z.iso.datetime(),
+    ttl_ms: z.int(),
+    executor: z.enum(EXECUTORS),
+    delivery_number: z.int(),
+    delivery_id: z.string(),
+    event: sourceEventShape,
+    trigger: z.object({
+      prompt: z.string().nullable(),
+      include: z.array(z.string()),
+      response_policy: z.string().nullable(),
+    }),
+  })
+  .meta({ id: 'Claim' });
+
+const claimRoute = route({
+  method: 'post',
+  path: '/api/workers/{worker_id}/claims',
+  operationId: 'claimWork',
+  tag,
+  summary: 'Claim the right to act for a workload',
+  description: 'One transaction: eligibility, capacity, deadline, then a new epoch and a new lease token.',
+  access: { kind: 'worker', scope: 'work.claim' },
+  params,
+  body: { 'application/json': claimRequest },
+  answers: { 201: { description: 'The lease.', schema: claimAnswer } },
+  problems: [
+    'worker.pending',
+    'worker.draining',
+    'worker.paused',
+    'worker.unhealthy',
+    'worker.wrong_pool',
+    'worker.wrong_tenant',
+    'worker.incompatible',
+    'pool.not_active',
+    'lease.held',
+    'workload.not_needed',
+    'delivery.maybe_written',
+    'capacity.worker',
+    'capacity.suspect',
+  ],
+  handle: async ({ deps, principal, body }) => {
+    if (!workloadId.safeParse(body.work_id).success) throw new Problem('not_found', 'No such workload.');
+    const lease = await claim(deps.db, principal, body.work_id, {
+      executorRestarted: body.executor_restarted ?? false,
+    });
+    return { status: 201, body: lease };
+  },
+});
+
+const lifecycleRoute = route({
+  method: 'post',
+  path: '/api/workers/{worker_id}/lifecycle',
+  operationId: 'postLifecycle',
+  tag,
+  summary: 'Report what an executor said, in the order received',
+  description:
+    'Evidence, not a fenced write: it is recorded also for closed leases and unknown deliveries; `effect` says what it changed. ' +
+    'A batch may be sent again: what the ledger has is `duplicate`.',
+  access: { kind: 'worker', scope: 'work.write' },
+  params,
+  body: { 'application/json': lifecycleBatch },
+  answers: {
+    200: {
+      description: 'One result per record.',
+      schema: z.object({
+        results: z.array(z.object({ effect: z.enum(LIFECYCLE_EFFECTS), state: z.enum(WORKLOAD_STATES).optional() })),
+      }),
+    },
+  },
+  handle: async ({ deps, principal, body }) => {
+    const results: LifecycleResults['results'] = [];
+    for (const record of body.records) {
+      const { effect, wake, state } = await recordLifecycle(deps.db, principal, record);
+      if (wake) deps.wakes.send(unsentOf(wake));
+      results.push({ effect, ...(state && { state }) });
+    }
+    return { status: 200, body: { results } };
+  },
+});
+
+/** The worker protocol but for leases. */
+export const workerRoutes = [selfRoute, heartbeatRoute, claimRoute, lifecycleRoute];

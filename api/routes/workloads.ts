@@ -1,0 +1,209 @@
+import { z } from 'zod';
+import { externalId, slug, workloadId } from '../../contracts/ids';
+import { Problem } from '../../contracts/problems';
+import { TERMINAL_STATUSES, WORKLOAD_STATES } from '../../contracts/terminology';
+import { workloadRecord, workloadSummary } from '../../contracts/workload-record';
+import { onceForKey } from '../../ledger/idempotency';
+import { operateWithin, type OperatorAction } from '../../ledger/operator-actions';
+import { unsentOf } from '../../ledger/outbox';
+import { listWorkloads, summaryOf, workloadRecordOf } from '../../ledger/queries';
+import type { TokenPrincipal } from '../../ledger/tokens';
+import type { WorkloadRow } from '../../ledger/workload-row';
+import type { RouteDeps } from '../app-deps';
+import { operatorReason } from '../fields';
+import { route, type RouteAnswer } from '../route';
+
+const params = z.object({ workload_id: workloadId });
+
+const listRoute = route({
+  method: 'get',
+  path: '/api/workloads',
+  operationId: 'listWorkloads',
+  tag: 'Workloads',
+  summary: 'List workloads, newest first',
+  description:
+    'Pages are stable: what is accepted or changes meanwhile neither repeats nor hides a workload of an older page.',
+  access: { kind: 'token', scopes: ['workloads:read', 'workloads:write'] },
+  query: z.strictObject({
+    state: z.enum(WORKLOAD_STATES).optional(),
+    source: externalId.optional(),
+    action: externalId.optional(),
+    rule: slug.optional(),
+    since: z.iso.datetime({ offset: true }).optional().meta({ description: 'Accepted at this time or later.' }),
+    limit: z
+      .string()
+      .regex(/^([1-9]|[1-9][0-9]|[1-4][0-9]{2}|500)$/, 'must be a whole number from 1 to 500')
+      .default('50')
+      .meta({ description: '1 to 500, default 50.' }),
+    cursor: z
+      .string()
+      .max(200)
+      .regex(/^[A-Za-z0-9_-]+$/, 'is not a cursor of this list')
+      .optional()
+      .meta({ description: '`next_cursor` of the page before.' }),
+  }),
+  answers: {
+    200: {
+      description: 'A page.',
+      schema: z.object({ workloads: z.array(workloadSummary), next_cursor: z.string().nullable() }),
+    },
+  },
+  handle: async ({ deps, principal, query }) => {
+    const { state, source, action, rule, since, limit, cursor } = query;
+    const page = await listWorkloads(
+      deps.db,
+      principal.tenantId,
+      { state, source, action, rule, since: since === undefined ? undefined : new Date(since) },
+      { limit: Number(limit), cursor },
+    );
+    return { status: 200, body: { workloads: page.workloads, next_cursor: page.nextCursor } };
+  },
+});
+
+const getRoute = route({
+  method: 'get',
+  path: '/api/workloads/{workload_id}',
+  operationId: 'getWorkload',
+  tag: 'Workloads',
+  summary: 'All that the ledger knows of a workload',
+  description: 'State and reason, decision, deliveries, lifecycle, and the audit as `timeline`, of one moment.',
+  access: { kind: 'token', scopes: ['workloads:read', 'workloads:write'] },
+  params,
+  answers: { 200: { description: 'The record.', schema: workloadRecord } },
+  handle: async ({ deps, principal, params: { workload_id } }) => {
+    const record = await workloadRecordOf(deps.db, principal.tenantId, workload_id);
+    if (!record) throw new Problem('not_found', 'No such workload.');
+    return { status: 200, body: record };
+  },
+});
+
+const order = z.strictObject({ reason: operatorReason }).meta({ id: 'OperatorOrder' });
+const resolution = z
+  .strictObject({
+    reason: operatorReason,
+    /** What became of the work, by the operator's own knowledge. */
+    outcome: z.enum(TERMINAL_STATUSES),
+  })
+  .meta({ id: 'Resolution' });
+
+const headers = z.object({
+  'Idempotency-Key': z
+    .string()
+    .regex(/^[\x20-\x7e]{1,255}$/, 'must be 1 to 255 printable ASCII characters')
+    .optional()
+    .meta({ description: 'Repeats with the same key and body get the first answer; with another body 409.' }),
+});
+
+interface Order {
+  deps: RouteDeps;
+  principal: TokenPrincipal;
+  workloadId: string;
+  reason: string;
+  key: string | undefined;
+  route: string;
+  action: OperatorAction;
+}
+
+/** Key, effect and answer in one transaction; the wake after its commit. */
+async function carryOut({
+  deps,
+  principal,
+  workloadId: id,
+  reason,
+  key,
+  route: name,
+  action,
+}: Order): Promise<RouteAnswer> {
+  const asked = { tenantId: principal.tenantId, workloadId: id, actor: `token:${principal.tokenId}`, reason };
+  if (key === undefined) {
+    const row = await deps.db.transaction((tx) => operateWithin(tx, asked, action));
+    deps.wakes.send(unsentOf(row));
+    return { status: 200, body: summaryOf(row) };
+  }
+  let changed: WorkloadRow | null = null;
+  const request = {
+    tenantId: principal.tenantId,
+    route: name,
+    key,
+    fingerprint: JSON.stringify([id, action, reason]),
+  };
+  const { status, answer, replayed } = await onceForKey(deps.db, request, async (tx) => {
+    changed = await operateWithin(tx, asked, action);
+    return { status: 200, answer: JSON.stringify(summaryOf(changed)) };
+  });
+  if (changed && !replayed) deps.wakes.send(unsentOf(changed));
+  return { status, body: answer, ...(replayed && { headers: { 'Idempotent-Replayed': 'true' } }) };
+}
+
+const actionRoute = (action: 'cancel' | 'approve' | 'deny' | 'redeliver', summary: string, description: string) =>
+  route({
+    method: 'post',
+    path: `/api/workloads/{workload_id}/${action}`,
+    operationId: `${action}Workload`,
+    tag: 'Workloads',
+    summary,
+    description,
+    access: { kind: 'token', scopes: ['workloads:write'] },
+    params,
+    headers,
+    body: { 'application/json': order },
+    answers: { 200: { description: 'Done; the workload as it stands now.', schema: workloadSummary } },
+    problems: [
+      'workload.state_conflict',
+      'idempotency.conflict',
+      ...(action === 'redeliver' ? (['dedupe.held'] as const) : []),
+    ],
+    handle: ({ deps, principal, params: { workload_id }, headers: given, body }) =>
+      carryOut({
+        deps,
+        principal,
+        workloadId: workload_id,
+        reason: body.reason,
+        key: given['Idempotency-Key'],
+        route: `POST /api/workloads/{workload_id}/${action}`,
+        action: { action },
+      }),
+  });
+
+const resolveRoute = route({
+  method: 'post',
+  path: '/api/workloads/{workload_id}/resolve',
+  operationId: 'resolveWorkload',
+  tag: 'Workloads',
+  summary: 'State the outcome of a lost workload',
+  access: { kind: 'token', scopes: ['workloads:write'] },
+  params,
+  headers,
+  body: { 'application/json': resolution },
+  answers: { 200: { description: 'Done; the workload as it stands now.', schema: workloadSummary } },
+  problems: ['workload.state_conflict', 'idempotency.conflict'],
+  handle: ({ deps, principal, params: { workload_id }, headers: given, body }) =>
+    carryOut({
+      deps,
+      principal,
+      workloadId: workload_id,
+      reason: body.reason,
+      key: given['Idempotency-Key'],
+      route: 'POST /api/workloads/{workload_id}/resolve',
+      action: { action: 'resolve', outcome: body.outcome },
+    }),
+});
+
+/** Routes of workloads. */
+export const workloadRoutes = [
+  listRoute,
+  getRoute,
+  actionRoute(
+    'cancel',
+    'Cancel a workload',
+    'Before it was handed over it will never run. After that it may still run: `may_still_run` says so.',
+  ),
+  actionRoute('approve', 'Approve a held workload', 'It is queued.'),
+  actionRoute('deny', 'Deny a held workload', 'It ends as `denied`.'),
+  actionRoute(
+    'redeliver',
+    'Hand an ended workload over once more',
+    'A further delivery, under the rule it was admitted by. Refused while another workload holds its dedupe key.',
+  ),
+  resolveRoute,
+];

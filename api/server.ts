@@ -1,0 +1,142 @@
+import { createServer } from 'node:http';
+import type { Server } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import express from 'express';
+import type { Express } from 'express';
+import helmet from 'helmet';
+import { Problem } from '../contracts/problems';
+import type { ApiDeps, RouteDeps } from './app-deps';
+import { Connections } from './connections';
+import { DecisionWaiters } from './decision-waiters';
+import { FailureBackoff } from './failure-backoff';
+import { apiMetrics } from './metrics';
+import { mountRoutes } from './mount';
+import { notFound, problemHandler } from './problem';
+import { ReadinessProbe } from './readiness';
+import { requestLog } from './request-log';
+import { ROUTES } from './routes';
+
+/** The express app, and what has to be told when the process stops. */
+export interface Api {
+  app: Express;
+  /** From now on it is not ready, nobody waits for a decision and new requests are `shutting_down`. */
+  drain(): void;
+}
+
+const MAX_WAITERS = 200;
+
+/** Builds the HTTP API. It holds no resources but `deps`. */
+export function createApi(deps: ApiDeps): Api {
+  const waiters = new DecisionWaiters(deps.db, deps.config?.maxWaiters ?? MAX_WAITERS);
+  const readiness = new ReadinessProbe(deps.db, deps.temporalReady);
+  const auth = { db: deps.db, backoff: new FailureBackoff() };
+  const routeDeps: RouteDeps = { ...deps, auth, waiters, readiness };
+
+  const app = express();
+  app.set('trust proxy', deps.config?.trustProxy ?? false);
+  app.set('etag', false);
+  app.set('query parser', false);
+  app.disable('x-powered-by');
+  app.use(requestLog(deps.logger));
+  app.use(apiMetrics(deps.registry, deps.db).requests);
+  app.use(
+    helmet({
+      contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+      // Whoever ends TLS in front of this decides about HSTS.
+      strictTransportSecurity: false,
+    }),
+  );
+  app.use((request, response, next) => {
+    response.setHeader('Cache-Control', 'no-store');
+    if (!readiness.isDraining) return next();
+    response.setHeader('Connection', 'close');
+    if (request.path === '/livez' || request.path === '/readyz') return next();
+    throw new Problem('shutting_down', 'This instance is shutting down; another one may answer.');
+  });
+  app.use(mountRoutes(ROUTES, routeDeps));
+  app.use(notFound);
+  app.use(problemHandler);
+  return {
+    app,
+    drain: () => {
+      readiness.drain();
+      waiters.stop();
+    },
+  };
+}
+
+/** The express app alone. */
+export const createApp = (deps: ApiDeps): Express => createApi(deps).app;
+
+/** Where to listen. */
+export interface ListenOptions {
+  /** Default `127.0.0.1`: this host only. */
+  host?: string;
+  /** 0 takes a free one. */
+  port: number;
+}
+
+/** A listening API. */
+export interface RunningServer {
+  /** `http://host:port`, with the port that was taken. */
+  url: string;
+  port: number;
+  /** Stops within `deadlineMs` (default 10,000): accepts no more, finishes what is under way, then cuts what is left. */
+  close(deadlineMs?: number): Promise<void>;
+}
+
+/** Starts the API. Fails when the address cannot be taken. */
+export async function startServer({ listen, deps }: { listen: ListenOptions; deps: ApiDeps }): Promise<RunningServer> {
+  const api = createApi(deps);
+  const server = createServer(
+    // Slow or oversized heads and slow bodies are cut off; bodies themselves are bounded by the routes.
+    { maxHeaderSize: 16 * 1024, headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 2_000 },
+    api.app,
+  );
+  server.keepAliveTimeout = 65_000;
+  server.maxHeadersCount = 100;
+  server.on('clientError', refuseUnreadable);
+  const connections = new Connections(server);
+  const host = listen.host ?? '127.0.0.1';
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(listen.port, host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  const { port } = server.address() as AddressInfo;
+  let closing: Promise<void> | undefined;
+  return {
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    port,
+    close: (deadlineMs = 10_000) => (closing ??= stop(server, api, connections, deadlineMs)),
+  };
+}
+
+async function stop(server: Server, api: Api, connections: Connections, deadlineMs: number): Promise<void> {
+  api.drain();
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  connections.closeUnused();
+  const deadline = setTimeout(() => server.closeAllConnections(), deadlineMs);
+  await closed;
+  clearTimeout(deadline);
+}
+
+/** Requests that HTTP itself cannot read never reach a route; they get a problem document too. */
+function refuseUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const [status, code, title] =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? ['431 Request Header Fields Too Large', 'request.too_large', 'The head of the request is larger than 16 KiB.']
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? ['408 Request Timeout', 'request.malformed', 'The request came too slowly.']
+        : ['400 Bad Request', 'request.malformed', 'This is not HTTP.'];
+  const body = JSON.stringify({ title, status: Number(status.slice(0, 3)), code, detail: title });
+  socket.end(
+    `HTTP/1.1 ${status}\r\nContent-Type: application/problem+json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}

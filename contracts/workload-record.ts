@@ -1,0 +1,155 @@
+import { z } from 'zod';
+import { LIFECYCLE_EFFECTS } from './lifecycle';
+import { DEADLINES, DECISIONS, EXECUTORS, LIFECYCLE_STATUSES, WORKLOAD_STATES } from './terminology';
+
+/** What the API shows of a workload. Times are RFC 3339 in UTC, judged by the ledger's clock. */
+
+const time = z.iso.datetime();
+const count = z.int().nonnegative();
+const code = z.string();
+
+/** One rule's part in a decision. `error` is a code and never holds values of the event. */
+export const ruleTrace = z
+  .object({
+    rule_id: z.string(),
+    outcome: z.enum(['matched', 'not_matched', 'error', 'not_reached']),
+    error: code.optional(),
+  })
+  .meta({ id: 'RuleTrace' });
+
+/** What policy said of the event: one immutable record. */
+export const decisionRecord = z
+  .object({
+    decision: z.enum(DECISIONS),
+    /** The rule that matched; null when the policy's default decided or there was no policy. */
+    rule_id: z.string().nullable(),
+    policy_version: z.int().nullable(),
+    policy_hash: z.string().nullable(),
+    reason: code,
+    dedupe_key: z.string().nullable(),
+    /** The workload that held the dedupe key, when the decision is `duplicate`. */
+    duplicate_of: z.string().nullable(),
+    /** Rule by rule, up to the one that matched. */
+    trace: z.array(ruleTrace),
+    decided_at: time,
+  })
+  .meta({ id: 'Decision' });
+export type DecisionRecord = z.infer<typeof decisionRecord>;
+
+/** A workload as lists show it. */
+export const workloadSummary = z
+  .object({
+    workload_id: z.string(),
+    state: z.enum(WORKLOAD_STATES),
+    /** Why it is in this state: a stable code, or the words of the policy. */
+    reason: code,
+    source: z.string(),
+    action: z.string(),
+    event_id: z.string(),
+    subject: z.string().nullable(),
+    rule_id: z.string().nullable(),
+    pool_id: z.string().nullable(),
+    executor: z.enum(EXECUTORS).nullable(),
+    /** 1 (first) to 5 (last); null before admission. */
+    priority: z.int().nullable(),
+    /** Number of the latest delivery; 0 before the first. */
+    delivery: count,
+    /** The clock it runs against now. */
+    deadline: z.object({ kind: z.enum(DEADLINES), at: time }).nullable(),
+    /** Nothing more can happen without an operator. */
+    closed: z.boolean(),
+    /** A report after `lost` corrected the outcome. */
+    corrected: z.boolean(),
+    /** An earlier delivery was seen at work beside a later one. */
+    double_execution: z.boolean(),
+    /** It was cancelled when it had been handed over; the executor may still do it. */
+    may_still_run: z.boolean(),
+    accepted_at: time,
+    updated_at: time,
+    ended_at: time.nullable(),
+  })
+  .meta({ id: 'WorkloadSummary' });
+export type WorkloadSummaryRecord = z.infer<typeof workloadSummary>;
+
+/** One handing over to an executor. */
+export const deliveryRecord = z
+  .object({
+    number: count,
+    /** The id it carries on the wire. */
+    delivery_id: z.string(),
+    executor: z.enum(EXECUTORS),
+    worker_id: z.string(),
+    pool_id: z.string(),
+    /** Fencing epoch of the lease it was made under. */
+    epoch: count,
+    intent_at: time,
+    /** `intended`: the write was not reported. `unknown`: it may be in the pipe or not. */
+    write: z.enum(['intended', 'written', 'unknown', 'not_written']),
+    written_at: time.nullable(),
+    status: code.nullable(),
+    started_at: time.nullable(),
+    ended_at: time.nullable(),
+    executor_instance: z.string().nullable(),
+    executor_attempt: z.int().nullable(),
+    double_execution: z.boolean(),
+  })
+  .meta({ id: 'Delivery' });
+
+/** One report of an executor, and what it did. */
+export const lifecycleReport = z
+  .object({
+    delivery_id: z.string(),
+    delivery_number: count.nullable(),
+    event_id: z.string(),
+    status: z.enum(LIFECYCLE_STATUSES),
+    /** As the executor wrote it. */
+    occurred_at: z.string(),
+    received_at: time,
+    worker_id: z.string(),
+    effect: z.enum(LIFECYCLE_EFFECTS),
+    note: code.nullable(),
+    /** Untrusted text of the executor. */
+    error: z.string().nullable(),
+    reply_suppressed: z.boolean().nullable(),
+  })
+  .meta({ id: 'LifecycleReport' });
+
+/** One row of the audit. */
+export const timelineEntry = z
+  .object({
+    seq: count,
+    at: time,
+    type: code,
+    /** Who or what: `policy`, `token:<id>`, `worker:<id>`, `executor:<id>`, `deadline`. */
+    actor: z.string(),
+    detail: z.record(z.string(), z.unknown()),
+  })
+  .meta({ id: 'TimelineEntry' });
+
+/** Rows of each kind that a record shows at most; of more the newest. */
+export const MAX_RECORD_ROWS = 1000;
+
+/** Everything the ledger knows of one workload. */
+export const workloadRecord = workloadSummary
+  .extend({
+    event: z.object({
+      source: z.string(),
+      action: z.string(),
+      event_id: z.string(),
+      subject: z.string().nullable(),
+      occurred_at: z.string().nullable(),
+      received_at: time,
+      /** As posted; null once it was pruned. */
+      data: z.record(z.string(), z.unknown()).nullable(),
+    }),
+    /** Null before admission. */
+    decision: decisionRecord.nullable(),
+    /** In order; at most the newest 1,000, as `lifecycle` and `timeline` are. */
+    deliveries: z.array(deliveryRecord),
+    /** In the order received. */
+    lifecycle: z.array(lifecycleReport),
+    /** The audit rows of the workload, in order. */
+    timeline: z.array(timelineEntry),
+  })
+  .meta({ id: 'Workload' });
+export type WorkloadRecord = z.infer<typeof workloadRecord>;

@@ -1,0 +1,218 @@
+import { MAX_RECORD_ROWS } from '../contracts/workload-record';
+import type { DecisionRecord, WorkloadRecord, WorkloadSummaryRecord } from '../contracts/workload-record';
+import type { SourceEvent } from '../contracts/events';
+import type { WorkloadState } from '../contracts/terminology';
+import type { Queryable } from './database';
+import { decodeCursor, encodeCursor } from './list-cursor';
+import type { WorkloadRow } from './workload-row';
+
+/** Which workloads to list; every field narrows. */
+export interface WorkloadFilter {
+  state?: WorkloadState | undefined;
+  source?: string | undefined;
+  rule?: string | undefined;
+  action?: string | undefined;
+  /** Accepted at this time or later. */
+  since?: Date | undefined;
+}
+
+/** A page of a list, newest first. */
+export interface WorkloadPage {
+  workloads: WorkloadSummaryRecord[];
+  /** Where the next page begins; null on the last one. */
+  nextCursor: string | null;
+}
+
+/**
+ * Lists a tenant's workloads, newest first. Pages hold on to (accepted_at, workload_id), which never change, so what is
+ * accepted or moves on meanwhile neither repeats nor hides a workload. A cursor that is none of ours is `request.invalid`.
+ */
+export async function listWorkloads(
+  db: Queryable,
+  tenantId: string,
+  filter: WorkloadFilter,
+  page: { limit: number; cursor?: string | undefined },
+): Promise<WorkloadPage> {
+  const after = page.cursor === undefined ? null : decodeCursor(page.cursor);
+  const rows = await db.query<WorkloadRow & { accepted_text: string }>(
+    `SELECT w.*, w.accepted_at::text AS accepted_text FROM workloads w
+     WHERE tenant_id = $1
+       AND ($2::text IS NULL OR state = $2) AND ($3::text IS NULL OR source = $3)
+       AND ($4::text IS NULL OR rule_id = $4) AND ($5::text IS NULL OR action = $5)
+       AND ($6::timestamptz IS NULL OR accepted_at >= $6)
+       AND ($7::timestamptz IS NULL OR (accepted_at, workload_id) < ($7, $8))
+     ORDER BY accepted_at DESC, workload_id DESC LIMIT $9`,
+    [
+      tenantId,
+      filter.state ?? null,
+      filter.source ?? null,
+      filter.rule ?? null,
+      filter.action ?? null,
+      filter.since ?? null,
+      after?.acceptedAt ?? null,
+      after?.workloadId ?? null,
+      page.limit + 1,
+    ],
+  );
+  const shown = rows.slice(0, page.limit);
+  const last = shown.at(-1);
+  const more = rows.length > page.limit && last !== undefined;
+  return {
+    workloads: shown.map(summaryOf),
+    nextCursor: more ? encodeCursor({ acceptedAt: last.accepted_text, workloadId: last.workload_id }) : null,
+  };
+}
+
+/** A workload's row as the API shows it. */
+export function summaryOf(row: WorkloadRow): WorkloadSummaryRecord {
+  return {
+    workload_id: row.workload_id,
+    state: row.state,
+    reason: row.reason,
+    source: row.source,
+    action: row.action,
+    event_id: row.event_id,
+    subject: row.subject,
+    rule_id: row.rule_id,
+    pool_id: row.pool_id,
+    executor: row.executor,
+    priority: row.priority,
+    delivery: row.delivery,
+    deadline:
+      row.closed || row.deadline_kind === null || row.deadline_at === null
+        ? null
+        : { kind: row.deadline_kind, at: row.deadline_at.toISOString() },
+    closed: row.closed,
+    corrected: row.corrected,
+    double_execution: row.double_execution,
+    may_still_run: row.may_still_run,
+    accepted_at: row.accepted_at.toISOString(),
+    updated_at: row.updated_at.toISOString(),
+    ended_at: row.ended_at?.toISOString() ?? null,
+  };
+}
+
+type StoredDecision = Omit<DecisionRecord, 'trace'> & { trace: string };
+interface StoredRecord extends WorkloadRow {
+  event: { body: string | null; received_at: string };
+  decision_record: StoredDecision | null;
+  deliveries: WorkloadRecord['deliveries'];
+  lifecycle: (Omit<WorkloadRecord['lifecycle'][number], 'error' | 'reply_suppressed'> & { record: string })[];
+  timeline: WorkloadRecord['timeline'];
+}
+
+/** One statement, so that the record is one moment's truth. */
+const RECORD = `
+SELECT w.*,
+  (SELECT row_to_json(e) FROM (SELECT body, received_at FROM events WHERE workload_id = w.workload_id) e) AS event,
+  (SELECT row_to_json(d) FROM (
+     SELECT decision, rule_id, policy_version, policy_hash, reason, dedupe_key, duplicate_of, trace, decided_at
+     FROM decisions WHERE workload_id = w.workload_id) d) AS decision_record,
+  (SELECT coalesce(json_agg(d ORDER BY d.number), '[]') FROM (
+     SELECT number, delivery_id, executor, worker_id, pool_id, epoch, intent_at, write, written_at, status, started_at,
+       ended_at, executor_instance, executor_attempt, double_execution
+     FROM deliveries WHERE workload_id = w.workload_id ORDER BY number DESC LIMIT $3) d) AS deliveries,
+  (SELECT coalesce(json_agg(l ORDER BY l.seq), '[]') FROM (
+     SELECT seq, delivery_id, delivery_number, event_id, status, occurred_at, received_at, worker_id, effect, note, record
+     FROM lifecycle_events WHERE workload_id = w.workload_id ORDER BY seq DESC LIMIT $3) l) AS lifecycle,
+  (SELECT coalesce(json_agg(a ORDER BY a.seq), '[]') FROM (
+     SELECT seq, at, type, actor, detail FROM audit WHERE workload_id = w.workload_id ORDER BY seq DESC LIMIT $3) a) AS timeline
+FROM workloads w WHERE w.workload_id = $1 AND w.tenant_id = $2`;
+
+/** The full record of a tenant's workload; null when the tenant has no such workload. */
+export async function workloadRecordOf(
+  db: Queryable,
+  tenantId: string,
+  workloadId: string,
+): Promise<WorkloadRecord | null> {
+  const [row] = await db.query<StoredRecord>(RECORD, [workloadId, tenantId, MAX_RECORD_ROWS]);
+  if (!row) return null;
+  return {
+    ...summaryOf(row),
+    event: eventOf(row),
+    decision: row.decision_record && decisionOf(row.decision_record),
+    deliveries: row.deliveries.map((delivery) => ({
+      ...delivery,
+      intent_at: utc(delivery.intent_at),
+      written_at: utc(delivery.written_at),
+      started_at: utc(delivery.started_at),
+      ended_at: utc(delivery.ended_at),
+    })),
+    lifecycle: row.lifecycle.map(lifecycleOf),
+    timeline: row.timeline.map(({ seq, at, type, actor, detail }) => ({ seq, at: utc(at), type, actor, detail })),
+  };
+}
+
+/** Whether an event is decided yet, and how; null when the tenant has no such workload. */
+export async function decisionOfWorkload(
+  db: Queryable,
+  tenantId: string,
+  workloadId: string,
+): Promise<{ state: WorkloadState; decision: DecisionRecord | null } | null> {
+  const [row] = await db.query<{ state: WorkloadState; decision: StoredDecision | null }>(
+    `SELECT w.state, (SELECT row_to_json(d) FROM (
+       SELECT decision, rule_id, policy_version, policy_hash, reason, dedupe_key, duplicate_of, trace, decided_at
+       FROM decisions WHERE workload_id = w.workload_id) d) AS decision
+     FROM workloads w WHERE w.workload_id = $1 AND w.tenant_id = $2`,
+    [workloadId, tenantId],
+  );
+  return row ? { state: row.state, decision: row.decision && decisionOf(row.decision) } : null;
+}
+
+/** Open workloads by state, for metrics. */
+export async function openWorkloadsByState(db: Queryable): Promise<{ state: WorkloadState; count: number }[]> {
+  return db.query('SELECT state, count(*)::int AS count FROM workloads WHERE NOT closed GROUP BY state');
+}
+
+function utc(time: string): string;
+function utc(time: string | null): string | null;
+function utc(time: string | null): string | null {
+  return time === null ? null : new Date(time).toISOString();
+}
+
+function eventOf(row: StoredRecord): WorkloadRecord['event'] {
+  const body = row.event.body === null ? null : (JSON.parse(row.event.body) as SourceEvent);
+  return {
+    source: row.source,
+    action: row.action,
+    event_id: row.event_id,
+    subject: row.subject,
+    occurred_at: body?.occurred_at ?? null,
+    received_at: utc(row.event.received_at),
+    data: body?.data ?? null,
+  };
+}
+
+function decisionOf(stored: StoredDecision): DecisionRecord {
+  const trace = JSON.parse(stored.trace) as {
+    ruleId: string;
+    outcome: DecisionRecord['trace'][number]['outcome'];
+    error?: string;
+  }[];
+  return {
+    ...stored,
+    trace: trace.map(({ ruleId, outcome, error }) => ({
+      rule_id: ruleId,
+      outcome,
+      ...(error === undefined ? {} : { error }),
+    })),
+    decided_at: utc(stored.decided_at),
+  };
+}
+
+function lifecycleOf(stored: StoredRecord['lifecycle'][number]): WorkloadRecord['lifecycle'][number] {
+  const record = JSON.parse(stored.record) as { error?: string; reply_suppressed?: boolean };
+  return {
+    delivery_id: stored.delivery_id,
+    delivery_number: stored.delivery_number,
+    event_id: stored.event_id,
+    status: stored.status,
+    occurred_at: stored.occurred_at,
+    received_at: utc(stored.received_at),
+    worker_id: stored.worker_id,
+    effect: stored.effect,
+    note: stored.note,
+    error: record.error ?? null,
+    reply_suppressed: record.reply_suppressed ?? null,
+  };
+}
