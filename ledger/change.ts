@@ -65,9 +65,9 @@ WITH workload AS (
   WHERE workload_id = $1
 ), lease AS (
   UPDATE leases SET
-    expires_at = CASE WHEN $18::boolean THEN $13::timestamptz ELSE expires_at END,
-    closed_at = CASE WHEN $18::boolean THEN NULL ELSE $4::timestamptz END,
-    close_reason = CASE WHEN $18::boolean THEN NULL ELSE $3 END
+    expires_at = CASE WHEN $18::boolean AND delivery = $6 THEN $13::timestamptz ELSE expires_at END,
+    closed_at = CASE WHEN $18::boolean AND delivery = $6 THEN NULL ELSE $4::timestamptz END,
+    close_reason = CASE WHEN $18::boolean AND delivery = $6 THEN NULL ELSE $3 END
   WHERE work_id = $1 AND closed_at IS NULL
 ), slot AS (
   UPDATE deliveries SET
@@ -111,7 +111,7 @@ async function write(
     after.corrected,
     after.wake_seq,
     isAwaitingExecutor(after.state),
-    deliveryStatus(decided.path, after.state),
+    deliveryStatus(before, after, decided),
     Math.max(before.delivery, after.delivery),
     freed,
     after.tenant_id,
@@ -120,10 +120,12 @@ async function write(
   ]);
 }
 
-/** What the change means for the delivery at hand; null when it does not touch it. */
-function deliveryStatus(path: WorkloadState[], state: WorkloadState): WorkloadState | null {
-  if (path.length > 1) return path[0]!;
-  return state === 'queued' ? null : state;
+/** What the change means for the delivery at hand; null when it is not about it: how an ended delivery ended is not rewritten. */
+function deliveryStatus(before: WorkloadRow, after: WorkloadRow, decided: Transition): WorkloadState | null {
+  const concerned =
+    isAwaitingExecutor(before.state) || isAwaitingExecutor(after.state) || decided.verdict === 'corrected';
+  const [status] = decided.path;
+  return concerned && status !== undefined && status !== 'queued' ? status : null;
 }
 
 function auditSteps(before: WorkloadRow, decided: Transition, context: ChangeContext): object[] {

@@ -38,10 +38,13 @@ export interface WorkloadRow {
   now: Date;
 }
 
-/** Reads a workload and keeps every other change of it out until the transaction ends. */
+/**
+ * Reads a workload and keeps every other change of it out until the transaction ends. The clock is read outside the locking
+ * query: inside, it would show the moment at which the wait for the lock began.
+ */
 export async function lockWorkload(tx: Queryable, workloadId: string): Promise<WorkloadRow | null> {
   const [row] = await tx.query<WorkloadRow>(
-    'SELECT w.*, clock_timestamp() AS now FROM workloads w WHERE workload_id = $1 FOR UPDATE',
+    'SELECT w.*, clock_timestamp() AS now FROM (SELECT * FROM workloads WHERE workload_id = $1 FOR UPDATE) w',
     [workloadId],
   );
   return row ?? null;
