@@ -1,12 +1,16 @@
 import { deliveryIdOf } from '../contracts/ids';
 import { Problem } from '../contracts/problems';
+import type { WorkloadState } from '../contracts/terminology';
 import type { IntentGranted, LeaseOutcome } from '../contracts/worker-protocol';
 import { matchesHash, secretHash } from '../domain/secret';
-import { applyFact, type Change } from './change';
+import { applyFact } from './change';
 import type { Database, Queryable } from './database';
 import { leaseOf, recordStaleWrite, staleness, StaleLease, type LeaseRow } from './lease';
 import type { WorkerPrincipal } from './workers';
 import { lockWorkload, waitMs, type WorkloadRow } from './workload-row';
+
+/** What a delivery's status can be without a word of its executor. */
+const UNHEARD_OF: readonly (WorkloadState | null)[] = ['delivered', 'cancelled', 'lost'];
 
 /** A worker's write under a lease: who, for which workload, with which token. */
 export interface FencedWrite {
@@ -160,7 +164,8 @@ export async function releaseLease(db: Database, write: FencedWrite, reason: str
     write,
     'release',
     async (tx, row, lease) => {
-      const change = lease.delivery === null ? null : await giveBack(tx, row, lease, write, reason);
+      const back = lease.delivery === null ? row : await giveBack(tx, row, lease, write, reason);
+      if (back === null) return { state: row.state, wait_ms: waitMs(row) };
       await tx.query(
         `WITH lease AS (
          UPDATE leases SET closed_at = clock_timestamp(), close_reason = 'released' WHERE work_id = $1 AND closed_at IS NULL
@@ -169,39 +174,40 @@ export async function releaseLease(db: Database, write: FencedWrite, reason: str
        VALUES ($2, $1, 'lease.released', $3, jsonb_build_object('why', $4::text, 'epoch', $5::bigint))`,
         [row.workload_id, row.tenant_id, `worker:${write.principal.workerId}`, reason, lease.epoch],
       );
-      const after = change?.row ?? row;
-      return { state: after.state, wait_ms: waitMs(after) };
+      return { state: back.state, wait_ms: waitMs(back) };
     },
     'closed_too',
   );
 }
 
+/**
+ * Takes a delivery back that was never made. Null when it was taken back before. It is not believed once the write was
+ * reported or the executor has shown that it has the delivery.
+ */
 async function giveBack(
   tx: Queryable,
   row: WorkloadRow,
   lease: LeaseRow,
   write: FencedWrite,
   reason: string,
-): Promise<Change> {
-  const [delivery] = await tx.query<{ write: string }>(
-    `UPDATE deliveries SET write = 'not_written', slot_until = NULL, status = NULL
-     WHERE workload_id = $1 AND number = $2 AND write = 'intended' RETURNING write`,
+): Promise<WorkloadRow | null> {
+  const [delivery] = await tx.query<{ write: string; status: WorkloadState | null }>(
+    'SELECT write, status FROM deliveries WHERE workload_id = $1 AND number = $2',
     [row.workload_id, lease.delivery],
   );
-  if (!delivery) throw new Problem('workload.state_conflict', 'The write was reported before.');
+  if (delivery?.write === 'not_written') return null;
+  if (delivery?.write !== 'intended' || !UNHEARD_OF.includes(delivery.status)) {
+    throw new Problem('workload.state_conflict', 'The delivery was made: its write or its executor was heard of.');
+  }
+  await tx.query(
+    `UPDATE deliveries SET write = 'not_written', slot_until = NULL, status = NULL WHERE workload_id = $1 AND number = $2`,
+    [row.workload_id, lease.delivery],
+  );
   if (row.state === 'cancelled') {
     await tx.query('UPDATE workloads SET may_still_run = false WHERE workload_id = $1', [row.workload_id]);
   }
-  return applyFact(
-    tx,
-    row,
-    { type: 'not_delivered' },
-    {
-      actor: `worker:${write.principal.workerId}`,
-      wake: false,
-      detail: { why: reason },
-    },
-  );
+  const context = { actor: `worker:${write.principal.workerId}`, wake: false, detail: { why: reason } };
+  return (await applyFact(tx, row, { type: 'not_delivered' }, context)).row;
 }
 
 /** The worker cannot hand this workload over: refused for good, or one failed attempt. Only before an intent. */

@@ -1,0 +1,144 @@
+import { recordIntent, releaseLease, reportWrite } from '../../ledger/deliveries';
+import { FreshLedger, intentKey, problemOf, race, refusal } from '../support/fresh-ledger';
+
+let ledger: FreshLedger;
+beforeAll(async () => {
+  ledger = await FreshLedger.open();
+});
+afterAll(() => ledger.close());
+
+async function claimed() {
+  const worker = await ledger.enrol();
+  const workId = await ledger.admitted({ pool: worker.poolId });
+  return { worker, workId, ...(await ledger.claim(worker, workId)) };
+}
+
+test('one key is one intent with one answer, however often and at once it is sent', async () => {
+  const { write, workId, claim } = await claimed();
+  const key = intentKey();
+  const answers = await Promise.all(Array.from({ length: 10 }, () => recordIntent(ledger.db, write, key)));
+  expect(new Set(answers.map((answer) => JSON.stringify(answer))).size).toBe(1);
+  expect(answers[0]).toMatchObject({ delivery_number: claim.delivery_number, delivery_id: claim.delivery_id });
+  expect(await ledger.deliveries(workId)).toHaveLength(1);
+  expect(await ledger.audit(workId, 'workload.delivered')).toHaveLength(1);
+});
+
+test('of two keys under one lease one is granted', async () => {
+  const { write, workId } = await claimed();
+  const answers = await race(Array.from({ length: 8 }, () => () => recordIntent(ledger.db, write, intentKey())));
+  expect(answers.filter((answer) => answer === 'delivery.maybe_written')).toHaveLength(7);
+  expect(await ledger.deliveries(workId)).toHaveLength(1);
+});
+
+test('the lease lives to the start deadline, and each sign of life of the executor moves it on', async () => {
+  const { workId, principal, intent } = await ledger.delivered();
+  const deadline = async () => (await ledger.workload(workId)).deadline_at!.toISOString();
+  const expiry = async () => (await ledger.lease(workId))!.expires_at.toISOString();
+  expect(intent.expires_at).toBe(await deadline());
+  expect(await expiry()).toBe(await deadline());
+  for (const status of ['running', 'preempted', 'running'] as const) {
+    const before = await expiry();
+    await ledger.report(principal, workId, status);
+    expect(await expiry()).toBe(await deadline());
+    expect(await expiry()).not.toBe(before);
+  }
+});
+
+test('after an intent nobody can claim, its own worker included', async () => {
+  const { workId, principal } = await ledger.delivered();
+  const other = await ledger.enrol({ pool: principal.poolId });
+  const expectTaken = async (state: string): Promise<void> => {
+    for (const worker of [principal, other]) {
+      expect(await problemOf(ledger.claim(worker, workId))).toMatchObject({
+        code: 'delivery.maybe_written',
+        extra: { state },
+      });
+    }
+  };
+  await expectTaken('delivered');
+  await ledger.report(principal, workId, 'running');
+  await expectTaken('running');
+  await ledger.report(principal, workId, 'preempted');
+  await expectTaken('preempted');
+  await ledger.report(principal, workId, 'completed');
+  expect(await refusal(ledger.claim(other, workId))).toBe('workload.not_needed');
+});
+
+test('the key is of no use once the write is reported or the executor has it', async () => {
+  const one = await claimed();
+  const key = intentKey();
+  await recordIntent(ledger.db, one.write, key);
+  await reportWrite(ledger.db, one.write, { write: 'unknown' });
+  expect(await refusal(recordIntent(ledger.db, one.write, key))).toBe('delivery.maybe_written');
+
+  const two = await claimed();
+  await recordIntent(ledger.db, two.write, key);
+  await ledger.report(two.worker, two.workId, 'running');
+  expect(await refusal(recordIntent(ledger.db, two.write, key))).toBe('delivery.maybe_written');
+});
+
+describe('a proven non-delivery', () => {
+  test('gives number, slot and attempt back; the next intent gets the same number', async () => {
+    const first = await ledger.delivered();
+    expect(await releaseLease(ledger.db, first.write, 'ENXIO')).toMatchObject({ state: 'queued' });
+    expect(await ledger.workload(first.workId)).toMatchObject({ state: 'queued', delivery: 0, attempts: 0 });
+    expect((await ledger.lease(first.workId))!.closed_at).not.toBeNull();
+
+    const other = await ledger.enrol({ pool: first.principal.poolId });
+    const second = await ledger.delivered({}, { principal: other, workId: first.workId });
+    expect(second.intent).toMatchObject({ delivery_number: 1, delivery_id: first.workId });
+    expect(await ledger.deliveries(first.workId)).toMatchObject([
+      { number: 1, write: 'intended', worker_id: other.workerId, status: 'delivered' },
+    ]);
+    // The first worker has its slot back.
+    await ledger.claim(first.principal, await ledger.admitted({ pool: first.principal.poolId }));
+  });
+
+  test('is told again by a worker that did not hear the answer, and changes nothing more', async () => {
+    const { write, workId } = await ledger.delivered();
+    await releaseLease(ledger.db, write, 'ENXIO');
+    const before = await ledger.workload(workId);
+    expect(await releaseLease(ledger.db, write, 'ENXIO')).toMatchObject({ state: 'queued' });
+    expect({ ...(await ledger.workload(workId)), now: null }).toEqual({ ...before, now: null });
+    expect(await ledger.audit(workId, 'lease.released')).toHaveLength(1);
+  });
+
+  test('is not believed of a write that was reported', async () => {
+    for (const write of ['written', 'unknown'] as const) {
+      const delivered = await ledger.delivered();
+      await reportWrite(ledger.db, delivered.write, { write });
+      expect(await refusal(releaseLease(ledger.db, delivered.write, 'ENXIO'))).toBe('workload.state_conflict');
+      expect(await ledger.workload(delivered.workId)).toMatchObject({ state: 'delivered', delivery: 1 });
+    }
+  });
+
+  test.each(['running', 'preempted', 'completed'] as const)(
+    'is not believed of a delivery that its executor says is %s',
+    async (status) => {
+      const { write, workId, principal } = await ledger.delivered();
+      await ledger.report(principal, workId, status);
+      expect(await refusal(releaseLease(ledger.db, write, 'ENXIO'))).toBe('workload.state_conflict');
+      expect(await ledger.deliveries(workId)).toMatchObject([{ write: 'intended', status }]);
+      await ledger.report(principal, workId, 'completed');
+      expect((await ledger.workload(workId)).state).toBe('completed');
+    },
+  );
+
+  test('of a cancelled workload proves that it never ran', async () => {
+    const { write, workId, principal } = await ledger.delivered();
+    await ledger.operate(workId, { action: 'cancel' });
+    expect((await ledger.workload(workId)).may_still_run).toBe(true);
+    await releaseLease(ledger.db, write, 'ENXIO');
+    expect(await ledger.workload(workId)).toMatchObject({ state: 'cancelled', may_still_run: false });
+    await ledger.claim(principal, await ledger.admitted({ pool: principal.poolId }));
+  });
+});
+
+test('a report of the write is taken once; what comes later changes nothing', async () => {
+  const { write, workId } = await ledger.delivered();
+  await reportWrite(ledger.db, write, { write: 'unknown', detail: 'EIO' });
+  await reportWrite(ledger.db, write, { write: 'written' });
+  expect(await ledger.deliveries(workId)).toMatchObject([{ write: 'unknown' }]);
+  expect(await ledger.audit(workId, 'delivery.maybe_written')).toHaveLength(1);
+  expect(await ledger.audit(workId, 'delivery.written')).toHaveLength(0);
+});
