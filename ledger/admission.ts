@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { SourceEvent } from '../contracts/events';
 import type { RuleSnapshot } from '../contracts/policy';
 import type { Decision } from '../contracts/terminology';
@@ -97,19 +98,20 @@ export async function claimDedupeKey(
   key: string,
   windowMs: number,
 ): Promise<string | null> {
+  const keyHash = createHash('sha256').update(key).digest();
   const claimed = await tx.query(
-    `INSERT INTO dedupe_claims AS held (tenant_id, dedupe_key, workload_id, claimed_at, window_until)
+    `INSERT INTO dedupe_claims AS held (tenant_id, key_hash, workload_id, claimed_at, window_until)
      VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp() + $4::float8 * interval '1 millisecond')
-     ON CONFLICT (tenant_id, dedupe_key) DO UPDATE SET
+     ON CONFLICT (tenant_id, key_hash) DO UPDATE SET
        workload_id = excluded.workload_id, claimed_at = excluded.claimed_at, window_until = excluded.window_until, open = true
      WHERE held.workload_id = excluded.workload_id OR (NOT held.open AND held.window_until <= clock_timestamp())
      RETURNING workload_id`,
-    [row.tenant_id, key, row.workload_id, windowMs],
+    [row.tenant_id, keyHash, row.workload_id, windowMs],
   );
   if (claimed.length > 0) return null;
   const [holder] = await tx.query<{ workload_id: string }>(
-    'SELECT workload_id FROM dedupe_claims WHERE tenant_id = $1 AND dedupe_key = $2',
-    [row.tenant_id, key],
+    'SELECT workload_id FROM dedupe_claims WHERE tenant_id = $1 AND key_hash = $2',
+    [row.tenant_id, keyHash],
   );
   return holder!.workload_id;
 }

@@ -143,13 +143,14 @@ CREATE TABLE decisions (
 
 CREATE TABLE dedupe_claims (
   tenant_id text NOT NULL,
-  dedupe_key text NOT NULL,
+  -- SHA-256 of the key, which may be longer than an index entry; decisions.dedupe_key has it in full.
+  key_hash bytea NOT NULL,
   workload_id text NOT NULL REFERENCES workloads,
   claimed_at timestamptz NOT NULL,
   -- Held while its workload is open and until this time.
   window_until timestamptz NOT NULL,
   open boolean NOT NULL DEFAULT true,
-  PRIMARY KEY (tenant_id, dedupe_key)
+  PRIMARY KEY (tenant_id, key_hash)
 );
 CREATE INDEX dedupe_claims_by_workload ON dedupe_claims (workload_id);
 
@@ -231,6 +232,7 @@ BEGIN
   RAISE EXCEPTION 'audit is append-only';
 END $$;
 CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_is_append_only();
+CREATE TRIGGER audit_is_never_emptied BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only();
 
 CREATE TABLE idempotency_keys (
   tenant_id text NOT NULL,
