@@ -71,8 +71,9 @@ async function recordKnown(
   const change = foreign ? null : await applyFact(tx, row, fact, { actor, wake: true, detail });
   const effect = change ? effectOf(change.verdict) : reported?.pool_id ? 'mismatch' : 'unknown_delivery';
   await concludeEvidence(tx, { row, event, number, seq, effect, note: foreign ?? change!.reason, actor });
-  if (!foreign && reported?.suspect_since && reported.suspect_since.getTime() < Date.parse(event.occurred_at)) {
-    await clearSuspect(tx, principal.workerId, 'newer_lifecycle', actor);
+  const occurredAt = new Date(event.occurred_at);
+  if (!foreign && reported?.suspect_since && occurredAt > reported.suspect_since) {
+    await clearSuspect(tx, principal.workerId, 'newer_lifecycle', actor, occurredAt);
   }
   const after = change?.row ?? row;
   return { effect, wake: change && change.path.length > 0 ? after : null, state: after.state };

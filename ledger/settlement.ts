@@ -1,4 +1,5 @@
 import type { WorkloadView } from '../contracts/workflow';
+import { isAwaitingExecutor } from '../domain/workload-state';
 import { applyFact } from './change';
 import type { Database } from './database';
 import { markSuspect } from './suspect-slot';
@@ -14,7 +15,8 @@ export async function settle(db: Database, workloadId: string, suspectBackoffMs:
     while (row && !row.closed && row.deadline_at !== null && row.deadline_at <= row.now) {
       const change = await applyFact(tx, row, { type: 'deadline' }, { actor: 'deadline', wake: false });
       if (change.row === row) break;
-      if (change.path.includes('lost')) await markSuspect(tx, workloadId, row.delivery, suspectBackoffMs);
+      if (isAwaitingExecutor(row.state) && change.path.includes('lost'))
+        await markSuspect(tx, workloadId, row.delivery, suspectBackoffMs);
       row = change.row;
     }
     return row && viewOf(row);

@@ -6,7 +6,7 @@ const MAX_BACKOFF_MS = 30 * 60_000;
 
 /**
  * A lost OpenCrow delivery leaves its worker's slot suspect: otherwise a silent agent would collect a pile of lines and run
- * them all later. Each further loss doubles the wait before the next probe, up to 30 minutes.
+ * them all later. The wait before the next probe grows with the probes, see {@link takeProbe}; a loss starts it anew.
  */
 export async function markSuspect(
   tx: Queryable,
@@ -16,7 +16,7 @@ export async function markSuspect(
 ): Promise<void> {
   await tx.query(
     `WITH slot AS (
-       SELECT w.worker_id, least(coalesce(w.suspect_backoff_ms * 2, $3::bigint), $4::bigint) AS backoff_ms
+       SELECT w.worker_id, least(coalesce(w.suspect_backoff_ms, $3::bigint), $4::bigint) AS backoff_ms
        FROM deliveries d JOIN workers w USING (worker_id)
        WHERE d.workload_id = $1 AND d.number = $2 AND d.executor = 'opencrow'
      ), marked AS (
@@ -31,7 +31,7 @@ export async function markSuspect(
   );
 }
 
-/** Lets one claim through a suspect slot as a probe and closes it again for twice as long. */
+/** Lets one claim through a suspect slot as a probe and closes it again for twice as long, up to 30 minutes. */
 export async function takeProbe(tx: Queryable, workerId: string): Promise<void> {
   await tx.query(
     `UPDATE workers SET suspect_backoff_ms = least(suspect_backoff_ms * 2, $2::bigint),
@@ -41,18 +41,27 @@ export async function takeProbe(tx: Queryable, workerId: string): Promise<void> 
   );
 }
 
-/** Closes the breaker: newer lifecycle, an observed restart, or an operator. True when it was open. */
-export async function clearSuspect(tx: Queryable, workerId: string, why: string, actor: string): Promise<boolean> {
+/**
+ * Closes the breaker: newer lifecycle, an observed restart, or an operator. With `seenAt`, only if that was after the latest
+ * loss. True when it was open.
+ */
+export async function clearSuspect(
+  tx: Queryable,
+  workerId: string,
+  why: string,
+  actor: string,
+  seenAt: Date | null = null,
+): Promise<boolean> {
   const rows = await tx.query<{ worker_id: string }>(
     `WITH cleared AS (
        UPDATE workers SET suspect_since = NULL, suspect_probe_at = NULL, suspect_backoff_ms = NULL
-       WHERE worker_id = $1 AND suspect_since IS NOT NULL RETURNING worker_id
+       WHERE worker_id = $1 AND suspect_since IS NOT NULL AND ($4::timestamptz IS NULL OR suspect_since < $4) RETURNING worker_id
      ), note AS (
        INSERT INTO audit (type, actor, detail)
        SELECT 'worker.suspect_cleared', $3::text, jsonb_build_object('worker_id', worker_id, 'why', $2::text) FROM cleared
      )
      SELECT worker_id FROM cleared`,
-    [workerId, why, actor],
+    [workerId, why, actor, seenAt],
   );
   return rows.length > 0;
 }
