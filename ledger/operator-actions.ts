@@ -40,7 +40,6 @@ export async function operateWithin(tx: Queryable, order: OperatorOrder, action:
   const row = await lockWorkload(tx, order.workloadId);
   if (!row || row.tenant_id !== order.tenantId) throw new Problem('not_found', 'No such workload.');
   const fact: Fact = action.action === 'resolve' ? { type: 'resolved', outcome: action.outcome } : FACTS[action.action];
-  if (action.action === 'redeliver') await reclaimKey(tx, row);
   const change = await applyFact(tx, row, fact, {
     actor: order.actor,
     wake: true,
@@ -55,6 +54,7 @@ export async function operateWithin(tx: Queryable, order: OperatorOrder, action:
       },
     );
   }
+  if (action.action === 'redeliver') await reclaimKey(tx, row);
   return change.row;
 }
 

@@ -52,7 +52,8 @@ export async function markSent(
   if (sent.length === 0) return;
   await db.query(
     `UPDATE workloads w SET wake_sent = greatest(w.wake_sent, s.seq)
-     FROM unnest($1::text[], $2::bigint[]) AS s(workload_id, seq) WHERE w.workload_id = s.workload_id`,
+     FROM (SELECT workload_id, max(seq) AS seq FROM unnest($1::text[], $2::bigint[]) AS s(workload_id, seq) GROUP BY 1) s
+     WHERE w.workload_id = s.workload_id`,
     [sent.map((wake) => wake.workload_id), sent.map((wake) => wake.wake_seq)],
   );
 }

@@ -60,7 +60,7 @@ export async function noteCapacity(db: Queryable, waitedMs: number, limit = 500)
        WHERE (reason = 'no_capacity') = served LIMIT $2
      ), noted AS (
        UPDATE workloads w SET reason = changed.reason, wake_seq = wake_seq + 1, wake_at = clock_timestamp() - interval '1 hour'
-       FROM changed WHERE w.workload_id = changed.workload_id AND w.state = 'queued'
+       FROM changed WHERE w.workload_id = changed.workload_id AND w.state = 'queued' AND w.reason <> changed.reason
        RETURNING w.workload_id, w.tenant_id, w.reason
      )
      INSERT INTO audit (tenant_id, workload_id, type, actor)
@@ -80,10 +80,12 @@ export interface Retention {
 /** Applies the retention to at most `limit` rows of each kind. Returns how many rows it touched. */
 export async function prune(db: Queryable, retention: Retention, limit = 1000): Promise<number> {
   const bodies = await db.query(
-    `UPDATE events SET body = NULL WHERE workload_id IN (
-       SELECT e.workload_id FROM events e JOIN workloads w USING (workload_id)
-       WHERE e.body IS NOT NULL AND w.closed AND w.ended_at < clock_timestamp() - $1::float8 * interval '1 day' LIMIT $2)
-     RETURNING 1`,
+    `WITH ended AS MATERIALIZED (
+       SELECT w.workload_id FROM workloads w JOIN events e USING (workload_id)
+       WHERE e.body IS NOT NULL AND w.closed AND w.ended_at < clock_timestamp() - $1::float8 * interval '1 day'
+       LIMIT $2 FOR UPDATE OF w SKIP LOCKED
+     )
+     UPDATE events SET body = NULL FROM ended WHERE events.workload_id = ended.workload_id RETURNING 1`,
     [retention.bodyDays, limit],
   );
   const keys = await db.query(
