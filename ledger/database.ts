@@ -112,7 +112,8 @@ const codeOf = (error: unknown): string =>
     ? error.code
     : 'unknown';
 
-const UNREACHABLE = /^(E[A-Z]+|08...|57P0.|53...|25P03|3D000)$/;
+/** No connection, no room, shutting down, or no answer in time (57014: the statement timeout, 55P03, and retries used up). */
+const UNREACHABLE = /^(E[A-Z]+|08...|57P0.|57014|55P03|40001|40P01|53...|25P03|3D000)$/;
 const UNREACHABLE_TEXT = /timeout|terminated|Connection ended|not queryable/i;
 
 /** A database failure: its SQLSTATE and table only, since PostgreSQL's texts quote values. */
@@ -127,7 +128,8 @@ export class LedgerError extends Error {
   }
 }
 
-function translated(error: unknown): unknown {
+/** What a failure of the database is to the rest of the service; other errors are returned as they are. */
+export function translated(error: unknown): unknown {
   const code = codeOf(error);
   if (error instanceof pg.DatabaseError) {
     return UNREACHABLE.test(code) ? unavailable() : new LedgerError(code, error.table, error.constraint);

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { Database } from './database';
+import { translated, type Database } from './database';
 
 const FOLDER = path.join(__dirname, 'migrations');
 /** Any constant will do; it is the advisory lock under which one process at a time migrates a schema. */
@@ -25,6 +25,10 @@ export async function migrate(db: Database): Promise<string[]> {
     }),
   );
   const client = await db.dedicated();
+  // The statement under way fails with the connection, and tells.
+  const noteLoss = (): void => undefined;
+  client.on('error', noteLoss);
+  let failed = true;
   try {
     await client.query('BEGIN');
     await client.query('SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))', [LOCK]);
@@ -44,12 +48,13 @@ export async function migrate(db: Database): Promise<string[]> {
       done.push(name);
     }
     await client.query('COMMIT');
+    failed = false;
     return done;
   } catch (error) {
-    await client.query('ROLLBACK').catch(() => undefined);
-    throw error;
+    throw translated(error);
   } finally {
-    client.release();
+    client.off('error', noteLoss);
+    client.release(failed);
   }
 }
 
