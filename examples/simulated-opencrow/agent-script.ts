@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { WorkloadMetadata } from './workload-grammar';
 
 /** What the simulated agent can do with a workload. */
-export const BEHAVIOURS = [
+const BEHAVIOURS = [
   /** Ends after `after_ms`. A provider error looks exactly like this. */
   'complete',
   /** Ends without an answer. */
@@ -25,7 +25,6 @@ export const BEHAVIOURS = [
   /** OpenCrow itself is killed in mid-run. */
   'crash',
 ] as const;
-export type Behaviour = (typeof BEHAVIOURS)[number];
 
 const step = z.strictObject({
   behaviour: z.enum(BEHAVIOURS),

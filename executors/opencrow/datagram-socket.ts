@@ -2,7 +2,7 @@ import { chmodSync, chownSync, lstatSync, unlinkSync } from 'node:fs';
 import { DgramSocket } from 'node-unix-socket';
 
 /** Longest path of a Unix socket on Linux, in bytes. */
-export const MAX_SOCKET_PATH_BYTES = 107;
+const MAX_SOCKET_PATH_BYTES = 107;
 
 /** How long a probe waits for a listener that is alive but does not read. */
 const PROBE_MS = 500;
@@ -49,7 +49,7 @@ export async function bindDatagramSocket(options: DatagramSocketOptions): Promis
     chmodSync(path, mode);
   } catch (error) {
     socket.close();
-    throw error;
+    throw new Error(`cannot bind ${path}: ${error instanceof Error ? error.message : String(error)}`);
   }
   const bound = inodeOf(path);
   const isInPlace = (): boolean => inodeOf(path) === bound;

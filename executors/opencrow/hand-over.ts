@@ -132,7 +132,11 @@ async function refuse(
   tools: DeliveryTools,
 ): Promise<DeliveryOutcome | Again> {
   try {
-    const answer = await context.control.fail(held.lease, { code: refusal.code, detail: refusal.detail, retryable: false });
+    const answer = await context.control.fail(held.lease, {
+      code: refusal.code,
+      detail: refusal.detail,
+      retryable: false,
+    });
     await tools.leases.drop(held.lease);
     return { outcome: 'refused', state: answer.state, waitMs: answer.wait_ms };
   } catch (error) {

@@ -10,7 +10,7 @@ import { z } from 'zod';
 const HEADER_BYTES = 8;
 
 /** Longest payload in bytes; a length above it, or of zero, is not a record. */
-export const MAX_PAYLOAD_BYTES = 1_048_576;
+const MAX_PAYLOAD_BYTES = 1_048_576;
 
 /** A place in a spool: before it lies everything older. */
 export interface SpoolPosition {

@@ -1,9 +1,14 @@
-import { createServer } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openTriggerPipe } from '../../executors/opencrow/trigger-pipe';
 import { TestFifo } from '../support/fifo';
 import { temporaryFolder } from '../support/temporary-folder';
+
+const servers: Server[] = [];
+afterEach(() => {
+  for (const server of servers.splice(0)) server.close();
+});
 
 const refused = (reason: string) => ({ ok: false, reason });
 
@@ -54,6 +59,7 @@ test('a regular file, a folder, a socket or a symbolic link is no trigger pipe a
   writeFileSync(file, 'kept');
   mkdirSync(directory);
   const server = createServer().listen(socket);
+  servers.push(server);
   await new Promise((listening) => server.once('listening', listening));
   const fifo = new TestFifo().openReader();
   symlinkSync(fifo.path, link);
@@ -66,5 +72,4 @@ test('a regular file, a folder, a socket or a symbolic link is no trigger pipe a
   expect(openTriggerPipe(dangling)).toEqual(refused('symlink'));
   rmSync(link);
   fifo.closeReader();
-  await new Promise((closed) => server.close(closed));
 });

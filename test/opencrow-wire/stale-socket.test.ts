@@ -62,6 +62,11 @@ test('a path that is too long is refused with its length and the limit', async (
   await expect(bind(path)).rejects.toThrow(/has \d{3} bytes, the limit is 107/);
 });
 
+test('a folder that is not there is named', async () => {
+  const path = join(temporaryFolder(), 'missing', 'l.sock');
+  await expect(bind(path)).rejects.toThrow(`cannot bind ${path}: No such file`);
+});
+
 test('it knows when its file was removed, and removes only its own when it closes', async () => {
   const path = join(temporaryFolder(), 'l.sock');
   const socket = await bind(path);

@@ -1,8 +1,17 @@
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { LifecycleRecord } from '../../contracts/lifecycle';
+import type { z } from 'zod';
+import { lifecycleBatch, type LifecycleRecord } from '../../contracts/lifecycle';
 import { PROBLEMS, type ProblemCode } from '../../contracts/problems';
 import { Secret } from '../../contracts/secret';
+import {
+  claimRequest,
+  completeRequest,
+  failRequest,
+  heartbeatRequest,
+  intentRequest,
+  releaseRequest,
+} from '../../contracts/worker-protocol';
 import { ControlPlaneClient } from '../../executors/control-plane-client';
 
 /** One request as the fake saw it. */
@@ -20,15 +29,29 @@ export type Answer =
   | { html: number }
   | 'down';
 
+/** What the protocol says of each route's body. */
+const BODIES: Record<string, z.ZodType> = {
+  claims: claimRequest,
+  intent: intentRequest,
+  complete: completeRequest,
+  release: releaseRequest,
+  fail: failRequest,
+  lifecycle: lifecycleBatch,
+  heartbeat: heartbeatRequest,
+};
+
 /** An api of scripted answers, for the worker's decisions only: it keeps no state and proves nothing about the real one. */
 export class FakeControlPlane {
   readonly seen: SeenRequest[] = [];
+  /** Requests that break the protocol's schemas; {@link stop} fails when there are any. */
+  readonly malformed: SeenRequest[] = [];
   readonly #server = createServer((request, response) => {
     void readBody(request).then((text) => {
       const route = (request.url ?? '').split('/').at(-1) ?? '';
       const body = (text === '' ? {} : JSON.parse(text)) as Record<string, unknown>;
       const seen = { route, body, leaseToken: request.headers['lease-token'] as string | undefined };
       this.seen.push(seen);
+      if (!(BODIES[route]?.safeParse(body).success ?? true)) this.malformed.push(seen);
       const answer = this.answer(seen);
       if (answer === 'down') return request.socket.destroy();
       if ('json' in answer) {
@@ -77,6 +100,7 @@ export class FakeControlPlane {
   async stop(): Promise<void> {
     this.#server.closeAllConnections();
     await new Promise((resolve) => this.#server.close(resolve));
+    if (this.malformed.length > 0) throw new Error(`malformed requests: ${JSON.stringify(this.malformed)}`);
   }
 }
 

@@ -222,6 +222,7 @@ test('OpenCrow gone between intent and write is a proven non-delivery: released,
   expect(await stage.deliver()).toMatchObject({ outcome: 'delivered' });
   expect(stage.bodies('release')).toEqual([{ reason: 'EPIPE' }]);
   expect(stage.bodies('claims')[1]).toEqual({ work_id: 'wl_1', executor_restarted: true });
+  expect(new Set(stage.bodies('intent').map((body) => body['intent_key'])).size).toBe(2);
   expect(stage.fifo.read().match(/workload\.v1/g)).toHaveLength(1);
 });
 

@@ -115,6 +115,9 @@ test('a workload on whose record the api fails holds up its own later records on
   expect(stage.inboxIds(idOf(2))).toEqual([2, 5, 8, 11]);
   expect(stage.inboxIds(idOf(0))).toEqual([3, 6, 9]);
   expect(stage.reader.hasMore()).toBe(true);
+  // Tried in its batch and by itself, then left alone for a while.
+  const tries = stage.api.seen.filter(({ body }) => (body['records'] as LifecycleRecord[]).some(isPoison));
+  expect(tries).toHaveLength(2);
 });
 
 test.each(['auth.required', 'worker.revoked', 'not_found'] as const)(
