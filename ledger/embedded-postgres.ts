@@ -1,4 +1,5 @@
-import { realpathSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
+import path from 'node:path';
 import pg from 'pg';
 import { whenEnded } from './background-process';
 import { postgresAccount } from './embedded-postgres/account';
@@ -66,6 +67,13 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   }
   await ensureDatabase(admin);
   return handleOf(pid, { ...admin, database: DATABASE }, orphan !== null);
+}
+
+/** How to reach the server that runs on a data dir now, for commands beside its owner; null when none runs. */
+export function findEmbeddedPostgres(dataDir: string): pg.ClientConfig | null {
+  if (!existsSync(path.join(dataDir, 'postgres'))) return null;
+  const home = clusterHome(dataDir, postgresAccount(), () => undefined);
+  return runningServer(home) === null ? null : connectionTo(home, superuserPassword(home), DATABASE);
 }
 
 /** Stops the server of a data dir, if one runs, and deletes its database with all that belongs to it. */

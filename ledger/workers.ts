@@ -150,3 +150,13 @@ export async function listWorkers(db: Queryable): Promise<WorkerRecord[]> {
      FROM workers w ORDER BY w.pool_id, w.worker_id`,
   );
 }
+
+/** Days until a credential expires; negative once it has, or when there is none. */
+export async function credentialDaysLeft(db: Queryable, credentialId: string): Promise<number> {
+  const [row] = await db.query<{ days: number }>(
+    `SELECT (extract(epoch FROM expires_at - clock_timestamp()) / 86400)::float8 AS days
+     FROM worker_credentials WHERE credential_id = $1 AND revoked_at IS NULL`,
+    [credentialId],
+  );
+  return row?.days ?? -1;
+}

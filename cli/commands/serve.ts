@@ -1,0 +1,112 @@
+import type { Logger } from 'pino';
+import type { ApiConfig } from '../../api/app-deps';
+import type { SweepSettings } from '../../activities/sweeper';
+import type { Database } from '../../ledger/database';
+import { startApi, startRelay } from '../../workers/api-process';
+import { startControl } from '../../workers/control-process';
+import { ledgerAt, openLedger, prepareLedger } from '../../workers/ledger-connection';
+import { runProcess, type ProcessContext } from '../../workers/run-process';
+import {
+  configuredTemporal,
+  temporalClient,
+  type TemporalClient,
+  type TemporalTarget,
+} from '../../workers/temporal-connection';
+import { installTemporalRuntime } from '../../workers/temporal-runtime';
+import type { ConfigOf } from '../config';
+import type { ListenAddress } from '../config/values';
+import { createLogger } from '../logger';
+import { metricsAddress } from '../metrics-address';
+
+const DAY_MS = 86_400_000;
+
+/** `workloadd api` */
+export async function runApi(config: ConfigOf<'api'>): Promise<void> {
+  const { logger, target } = begin(config, undefined);
+  await runProcess({
+    logger,
+    graceMs: config.shutdownGrace,
+    start: async (context) => {
+      const { db, temporal } = openStores(config, target, context);
+      const relay = startRelay(context.parts, { db, temporal, logger });
+      await startApi(context.parts, relay, { db, temporal, listen: config.listen, config: apiConfig(config), logger });
+      // It serves (503) while the ledger is away, and ends if the ledger turns out to be of another version.
+      await prepareLedger({
+        db,
+        schema: config.databaseSchema,
+        autoMigrate: config.autoMigrate,
+        stopping: context.stopping,
+        logger,
+      });
+    },
+  });
+}
+
+/** `workloadd control` */
+export async function runControl(config: ConfigOf<'control'>): Promise<void> {
+  const { logger, target } = begin(config, config.metrics);
+  await runProcess({
+    logger,
+    graceMs: config.shutdownGrace,
+    start: async (context) => {
+      const { db, temporal } = openStores(config, target, context);
+      await prepareLedger({
+        db,
+        schema: config.databaseSchema,
+        autoMigrate: config.autoMigrate,
+        stopping: context.stopping,
+        logger,
+      });
+      const { suspectBackoff: suspectBackoffMs, shutdownGrace: graceMs } = config;
+      startControl(context.parts, {
+        db,
+        temporal,
+        target,
+        suspectBackoffMs,
+        sweeps: sweepSettings(config),
+        graceMs,
+        logger,
+      });
+    },
+  });
+}
+
+function openStores(
+  config: ConfigOf<'api'> | ConfigOf<'control'>,
+  target: TemporalTarget,
+  { parts, logger }: ProcessContext,
+): { db: Database; temporal: TemporalClient } {
+  const db = openLedger(
+    ledgerAt(config.databaseUrl().reveal(), config.databaseSchema, config.databasePoolSize),
+    logger,
+  );
+  parts.add('ledger', { stop: () => db.close() });
+  const temporal = temporalClient(target);
+  parts.add('Temporal client', { stop: () => temporal.close() });
+  return { db, temporal };
+}
+
+function begin(
+  config: ConfigOf<'api'> | ConfigOf<'control'>,
+  metrics: ListenAddress | undefined,
+): { logger: Logger; target: TemporalTarget } {
+  const logger = createLogger(config);
+  const target = configuredTemporal();
+  installTemporalRuntime({ logger, metricsAddress: metricsAddress(metrics) });
+  return { logger, target };
+}
+
+/** The api's own settings. */
+export const apiConfig = ({ trustProxy, requestsPerMinute }: ConfigOf<'api'> | ConfigOf<'up'>): ApiConfig => ({
+  trustProxy: trustProxy === 0 ? false : trustProxy,
+  requestsPerMinute,
+});
+
+/** What the control worker's sweeps go by. */
+export const sweepSettings = (config: ConfigOf<'control'> | ConfigOf<'up'>): SweepSettings => ({
+  everyMs: config.sweepInterval,
+  runCheckMs: config.sweepRunCheck,
+  overdueMs: config.sweepOverdue,
+  capacityMs: config.sweepCapacity,
+  retention: { bodyDays: config.retainBodies / DAY_MS, noiseDays: config.retainNoise / DAY_MS },
+});

@@ -1,0 +1,47 @@
+import { clearSuspect } from '../../ledger/suspect-slot';
+import { enrolWorker, listWorkers } from '../../ledger/workers';
+import type { ConfigOf } from '../config';
+import { CommandFailed } from '../exit-codes';
+import { withLedger } from '../ledger-access';
+import { handOut, requireOutput, type SecretOutput } from '../secret-output';
+import { table } from '../table';
+
+/** `workloadd worker enroll` */
+export async function runWorkerEnroll(config: ConfigOf<'worker enroll'>, output: SecretOutput): Promise<void> {
+  requireOutput(output);
+  const { workerId, pool: poolId, maxOpenDeliveries } = config;
+  const { plaintext } = await withLedger(config, (db) =>
+    enrolWorker(db, { workerId, poolId, maxOpenDeliveries, actor: 'cli' }),
+  );
+  handOut(plaintext, output, `the credential of worker ${workerId} in pool ${poolId}`);
+}
+
+/** `workloadd workers list` */
+export async function runWorkersList(config: ConfigOf<'workers list'>): Promise<void> {
+  const workers = await withLedger(config, listWorkers);
+  const rows = workers.map((worker) => [
+    worker.worker_id,
+    worker.pool_id,
+    worker.status,
+    `${worker.open_deliveries}/${worker.max_open_deliveries}`,
+    worker.last_heartbeat_at?.toISOString() ?? 'never',
+    worker.suspect_since ? `since ${worker.suspect_since.toISOString()}` : '-',
+    worker.version ?? '-',
+  ]);
+  console.log(table(['WORKER', 'POOL', 'STATE', 'OPEN', 'HEARTBEAT', 'SUSPECT', 'VERSION'], rows));
+}
+
+/** `workloadd workers clear-suspect` */
+export async function runClearSuspect(
+  config: ConfigOf<'workers clear-suspect'>,
+  workerId: string,
+  reason: string,
+): Promise<void> {
+  const outcome = await withLedger(config, async (db) => {
+    if (await clearSuspect(db, workerId, reason, 'cli')) return 'cleared';
+    return (await listWorkers(db)).some((worker) => worker.worker_id === workerId) ? 'not suspect' : 'unknown';
+  });
+  if (outcome === 'unknown')
+    throw new CommandFailed(`there is no worker ${JSON.stringify(workerId)}: see \`workloadd workers list\``);
+  console.log(outcome === 'cleared' ? `worker ${workerId} is trusted again` : `worker ${workerId} was not suspect`);
+}

@@ -1,0 +1,67 @@
+import type { OptionName } from './options';
+
+const LOGS = ['logLevel', 'logFormat'] as const;
+const LEDGER = ['databaseUrl', 'databaseSchema'] as const;
+const SERVING = [...LEDGER, 'databasePoolSize', 'shutdownGrace', ...LOGS] as const;
+const CONTROL = [
+  'suspectBackoff',
+  'sweepInterval',
+  'sweepRunCheck',
+  'sweepOverdue',
+  'sweepCapacity',
+  'retainBodies',
+  'retainNoise',
+  'metrics',
+] as const;
+const HTTP = ['listen', 'trustProxy', 'requestsPerMinute'] as const;
+const OPENCROW = ['triggerPipe', 'lifecycleSocket', 'lifecycleSocketMode', 'lifecycleSocketGroup', 'spoolDir'] as const;
+
+/** Which options a command uses; others it does not know. */
+export const COMMAND_OPTIONS = {
+  up: [
+    'dataDir',
+    ...HTTP,
+    'policy',
+    ...OPENCROW,
+    'temporalUiPort',
+    'temporalCli',
+    'pool',
+    'workerId',
+    'maxOpenDeliveries',
+    ...SERVING,
+    ...CONTROL,
+  ],
+  api: [...HTTP, 'autoMigrate', ...SERVING],
+  control: ['autoMigrate', ...SERVING, ...CONTROL],
+  worker: [
+    'pool',
+    'workerId',
+    'workerCredential',
+    'apiUrl',
+    ...OPENCROW,
+    'dataDir',
+    'shutdownGrace',
+    'metrics',
+    ...LOGS,
+  ],
+  'worker enroll': ['pool', 'workerId', 'maxOpenDeliveries', 'dataDir', ...LEDGER],
+  'workers list': ['dataDir', ...LEDGER],
+  'workers clear-suspect': ['dataDir', ...LEDGER],
+  migrate: ['dataDir', ...LEDGER],
+  'token create': ['dataDir', ...LEDGER],
+  'token list': ['dataDir', ...LEDGER],
+  'token revoke': ['dataDir', ...LEDGER],
+  'policy check': [],
+  'temporal setup': [],
+  doctor: ['dataDir', 'apiUrl', ...LEDGER],
+} as const satisfies Record<string, readonly OptionName[]>;
+
+export type CommandName = keyof typeof COMMAND_OPTIONS;
+
+/** Options that a command cannot do without. */
+export const REQUIRED_OPTIONS = {
+  api: ['databaseUrl'],
+  control: ['databaseUrl'],
+  worker: ['workerId', 'workerCredential', 'triggerPipe', 'lifecycleSocket'],
+  'worker enroll': ['workerId'],
+} as const satisfies { [Command in CommandName]?: readonly (typeof COMMAND_OPTIONS)[Command][number][] };

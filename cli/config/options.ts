@@ -1,0 +1,173 @@
+import os from 'node:os';
+import path from 'node:path';
+import { z } from 'zod';
+import { duration } from '../../contracts/duration';
+import { slug } from '../../contracts/ids';
+import { optional, secret, toggle, withDefault, type Option, type SecretOption, type SecretSource } from './option';
+import {
+  databaseUrl,
+  fileMode,
+  filePath,
+  httpUrl,
+  integer,
+  listenAddress,
+  port,
+  schemaName,
+  socketPath,
+} from './values';
+
+/** Where state is kept when nobody says otherwise. */
+export const defaultDataDir = (env: NodeJS.ProcessEnv): string =>
+  path.join(env['XDG_STATE_HOME'] || path.join(os.homedir(), '.local', 'state'), 'opencrow-workloadd');
+
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+
+/** Every option of the service. Flags, variables, defaults, help and documentation all come from here. */
+export const OPTIONS = {
+  dataDir: optional('DIR', {
+    doc: 'Folder for everything `up` keeps: its servers’ data, the admin token, its worker’s credential and spool. For `worker`, where the spool goes unless `--spool-dir` says otherwise. For operator commands: the folder of a running `up` whose database to use when no database URL is given.',
+    derived: '`$XDG_STATE_HOME/opencrow-workloadd`, or `~/.local/state/opencrow-workloadd`',
+    schema: filePath,
+  }),
+  listen: withDefault('HOST:PORT', '127.0.0.1:8766', {
+    doc: 'Address of the HTTP API. Port 0 takes any free port.',
+    schema: listenAddress,
+  }),
+  trustProxy: withDefault('HOPS', '0', {
+    doc: 'Reverse proxies in front of the api: how many of the last addresses in `X-Forwarded-For` to believe.',
+    schema: integer(0, 10),
+  }),
+  requestsPerMinute: withDefault('N', '0', {
+    doc: 'Requests a minute that one token or worker credential may make of this api process; 0 is no limit.',
+    schema: integer(0, 1_000_000),
+  }),
+  databaseUrl: secret({
+    doc: 'URL of the ledger’s Postgres database, for example `postgresql://user:password@host/database`. It usually holds a password, so it is no flag.',
+    derived: 'for `up`, an embedded Postgres below the data dir',
+    aliases: ['DATABASE_URL'],
+    schema: databaseUrl,
+  }),
+  databaseSchema: optional('NAME', {
+    doc: 'Postgres schema of the ledger; `migrate` creates it. Replaces the search path of the database URL.',
+    derived: 'the search path of the connection, usually `public`',
+    schema: schemaName,
+  }),
+  databasePoolSize: withDefault('N', '10', {
+    doc: 'Most connections of this process to the ledger’s database.',
+    schema: integer(2, 200),
+  }),
+  autoMigrate: toggle(
+    'Bring the ledger’s schema up to date at start instead of refusing to run on an old one. `up` always does.',
+  ),
+  policy: optional('FILE', {
+    doc: 'Policy that tenant `default` gets while it has none. Later changes go through `PUT /api/policy`.',
+    schema: filePath,
+  }),
+  triggerPipe: optional('PATH', {
+    doc: 'OpenCrow’s trigger pipe, `<OPENCROW_PI_SESSION_DIR>/trigger.pipe`: the real path, no symbolic link.',
+    derived: 'for `up`, `opencrow/trigger.pipe` below the data dir; `worker` needs it',
+    schema: filePath,
+  }),
+  lifecycleSocket: optional('PATH', {
+    doc: 'Datagram socket to bind for OpenCrow’s lifecycle events: its `OPENCROW_WORKLOAD_LIFECYCLE_SOCKET`. At most 107 bytes.',
+    derived: 'for `up`, `opencrow/lifecycle.sock` below the data dir; `worker` needs it',
+    schema: socketPath,
+  }),
+  lifecycleSocketMode: withDefault('OCTAL', '660', {
+    doc: 'Permission bits of the lifecycle socket. OpenCrow’s user needs write permission; whoever has it can report lifecycle.',
+    schema: fileMode,
+  }),
+  lifecycleSocketGroup: optional('GROUP', {
+    doc: 'Group of the lifecycle socket, by name or number.',
+    derived: 'the group of the process',
+    schema: z.string().min(1, 'must not be empty'),
+  }),
+  pool: withDefault('POOL', 'default', {
+    doc: 'Pool the worker belongs to; it polls the Temporal task queue `pool:<pool>`.',
+    schema: slug,
+  }),
+  workerId: optional('ID', {
+    doc: 'Id the worker was enrolled with.',
+    derived: 'for `up`, `local`; `worker` needs it',
+    schema: slug,
+  }),
+  workerCredential: secret({
+    doc: 'The worker’s credential, as `worker enroll` gave it. From a file it is read again for each request, so it can be rotated without a restart.',
+    aliases: [],
+    schema: z.string().regex(/^oww_[0-9a-z]{16}_[A-Za-z0-9_-]{43}$/, 'is not a worker credential (oww_…)'),
+  }),
+  apiUrl: withDefault('URL', 'http://127.0.0.1:8766', {
+    doc: 'Where the worker reaches the api.',
+    schema: httpUrl,
+  }),
+  spoolDir: optional('DIR', {
+    doc: 'Folder of this worker alone: received lifecycle that is not reported yet, and the leases it holds. It must survive restarts.',
+    derived: '`workers/<worker-id>` below the data dir',
+    schema: filePath,
+  }),
+  maxOpenDeliveries: withDefault('N', '1', {
+    doc: 'Deliveries the worker may have open at once. OpenCrow runs one at a time and cannot give one back.',
+    schema: integer(1, 1000),
+  }),
+  shutdownGrace: withDefault('DURATION', '30s', {
+    doc: 'How long a stop may take to finish or hand back what is held. The supervisor’s own limit must be at least 30 s longer.',
+    schema: duration('1s', '1h'),
+  }),
+  suspectBackoff: withDefault('DURATION', '1m', {
+    doc: 'First wait before one delivery may probe an OpenCrow that lost one; it doubles up to 30 m.',
+    schema: duration('1s', '30m'),
+  }),
+  sweepInterval: withDefault('DURATION', '30s', {
+    doc: 'Time between two sweeps for workloads that Temporal forgot.',
+    schema: duration('1s', '1h'),
+  }),
+  sweepRunCheck: withDefault('DURATION', '10m', {
+    doc: 'How often an open workload’s workflow is looked for.',
+    schema: duration('1s', '1d'),
+  }),
+  sweepOverdue: withDefault('DURATION', '1m', {
+    doc: 'How long a deadline may be over before the workload is woken again.',
+    schema: duration('1s', '1d'),
+  }),
+  sweepCapacity: withDefault('DURATION', '30s', {
+    doc: 'How long a workload may be queued before its record says whether its pool has a worker at all.',
+    schema: duration('1s', '1d'),
+  }),
+  retainBodies: withDefault('DURATION', '90d', {
+    doc: 'Event bodies of ended workloads are deleted after this time. Identity, decision and audit stay.',
+    schema: duration('1d', '3650d'),
+  }),
+  retainNoise: withDefault('DURATION', '30d', {
+    doc: 'Idempotency keys, and lifecycle of unknown deliveries, are deleted after this time.',
+    schema: duration('1d', '3650d'),
+  }),
+  temporalUiPort: optional('PORT', {
+    doc: 'Port of the Web UI of the Temporal dev server that `up` starts.',
+    derived: 'the one used last, or any free one',
+    schema: port,
+  }),
+  temporalCli: optional('PATH', {
+    doc: 'Temporal’s CLI, which holds the dev server that `up` starts.',
+    derived: '`temporal` on PATH, the cache folder, a download, a build with Go',
+    schema: filePath,
+  }),
+  metrics: optional('HOST:PORT', {
+    doc: 'Address for the Prometheus metrics of the Temporal worker of this process. The api has its own at `/metrics`.',
+    derived: 'no metrics',
+    schema: listenAddress,
+  }),
+  logLevel: withDefault('LEVEL', 'info', {
+    doc: `Least level that is logged: ${LOG_LEVELS.join(', ')}.`,
+    schema: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`),
+  }),
+  logFormat: withDefault('FORMAT', 'json', {
+    doc: 'Logs on stderr as one JSON object a line (`json`), or for reading (`pretty`).',
+    schema: z.enum(['json', 'pretty'], 'must be json or pretty'),
+  }),
+} as const satisfies Record<string, Option<unknown> | SecretOption>;
+
+export type OptionName = keyof typeof OPTIONS;
+
+/** What a loaded option is; a secret that nobody gave is undefined. */
+export type OptionValue<Name extends OptionName> =
+  (typeof OPTIONS)[Name] extends Option<infer T> ? T : SecretSource | undefined;

@@ -1,0 +1,34 @@
+/** What the exit code of `workloadd` says. */
+export const EXIT = {
+  /** Done, or stopped in order. */
+  ok: 0,
+  /** It did not work; the message says why. */
+  failure: 1,
+  /** An option, an argument or a variable is wrong; nothing was done. */
+  usage: 2,
+  /** Another process uses the data dir. */
+  inUse: 3,
+  /** A second signal cut a stop short. */
+  forced: 130,
+} as const;
+
+/** The section of `--help`. */
+export const EXIT_CODE_HELP = [
+  'Exit codes:',
+  '  0    done, or stopped in order',
+  '  1    it did not work; the last line on stderr says why',
+  '  2    an option, an argument or a variable is wrong; nothing was done',
+  '  3    another process uses the data dir',
+  '  130  a second signal cut the stop short',
+].join('\n');
+
+/** A failure with an exit code of its own. */
+export class CommandFailed extends Error {
+  constructor(
+    message: string,
+    readonly exitCode: number = EXIT.failure,
+  ) {
+    super(message);
+    this.name = 'CommandFailed';
+  }
+}

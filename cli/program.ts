@@ -1,0 +1,142 @@
+import { Command } from 'commander';
+import type { TokenArguments } from './commands/token';
+import { loadConfig, type ConfigOf } from './config';
+import { COMMAND_OPTIONS, type CommandName } from './config/command-options';
+import { flagOf, variableOf, type Option, type SecretOption } from './config/option';
+import { OPTIONS, type OptionName } from './config/options';
+import { EXIT_CODE_HELP } from './exit-codes';
+import { TOKEN_SCOPES } from '../contracts/terminology';
+
+const FOOTER = `
+Options can also be set by the variables named with them; docs/configuration.md has all of them. Temporal is configured by
+TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and the other variables of its SDKs.
+
+${EXIT_CODE_HELP}`;
+
+/** The command line of `workloadd`. Each command loads its code when it runs. */
+export function buildProgram(version: string): Command {
+  const program = new Command('workloadd')
+    .description('Turns source events into policy-checked agent workloads and follows each to its end.')
+    .version(version)
+    .showHelpAfterError('(see --help)')
+    .addHelpText('after', FOOTER)
+    .exitOverride();
+  addProcesses(program);
+  addTokenCommands(program);
+  addWorkerCommands(program);
+  addChecks(program);
+  return program;
+}
+
+function addProcesses(program: Command): void {
+  addCommand(
+    program,
+    'up',
+    'Run everything in one process, with Postgres and Temporal of its own where none is configured.',
+  ).action(async (_, command: Command) => (await import('./commands/up.js')).runUp(configOf('up', command)));
+  addCommand(program, 'api', 'Run the HTTP API and the relay to Temporal. Any number may run.').action(
+    async (_, command: Command) => (await import('./commands/serve.js')).runApi(configOf('api', command)),
+  );
+  addCommand(
+    program,
+    'control',
+    'Run the workflow worker, which decides and drives workloads. Any number may run.',
+  ).action(async (_, command: Command) =>
+    (await import('./commands/serve.js')).runControl(configOf('control', command)),
+  );
+  addCommand(program, 'worker', 'Run a pool worker beside its OpenCrow. It needs no database.').action(
+    async (_, command: Command) => (await import('./commands/worker.js')).runWorker(configOf('worker', command)),
+  );
+  addCommand(program, 'migrate', 'Bring the ledger’s schema up to date. It may be run again at any time.').action(
+    async (_, command: Command) => (await import('./commands/migrate.js')).runMigrate(configOf('migrate', command)),
+  );
+}
+
+function addTokenCommands(program: Command): void {
+  const token = program.command('token').description('Make, list and revoke API tokens.');
+  addCommand(token, 'token create', 'Make an API token. It is shown this once.')
+    .requiredOption('--name <NAME>', 'what people call it')
+    .requiredOption('--scopes <SCOPES>', `comma separated: ${TOKEN_SCOPES.join(', ')}`)
+    .option('--tenant <TENANT>', 'tenant it belongs to; made if there is none', 'default')
+    .option('--expires <DURATION>', 'life of the token, for example 90d (default: it never expires)')
+    .option('--out <FILE>', 'write it to this file (mode 0600)')
+    .option('--print', 'print it on stdout')
+    .action(async (args: TokenArguments, command: Command) =>
+      (await import('./commands/token.js')).runTokenCreate(configOf('token create', command), args),
+    );
+  addCommand(token, 'token list', 'List API tokens, without their secrets.')
+    .option('--tenant <TENANT>', 'only those of this tenant')
+    .action(async (args: { tenant?: string }, command: Command) =>
+      (await import('./commands/token.js')).runTokenList(configOf('token list', command), args),
+    );
+  addCommand(token, 'token revoke', 'Revoke an API token from the next request on.')
+    .argument('<TOKEN_ID>', 'id as `token list` shows it')
+    .action(async (id: string, _, command: Command) =>
+      (await import('./commands/token.js')).runTokenRevoke(configOf('token revoke', command), id),
+    );
+}
+
+function addWorkerCommands(program: Command): void {
+  const worker = program.commands.find((command) => command.name() === 'worker')!;
+  addCommand(worker, 'worker enroll', 'Enrol a worker in a pool and issue a credential for it.')
+    .option('--out <FILE>', 'write the credential to this file (mode 0600)')
+    .option('--print', 'print the credential on stdout')
+    .action(async (args: { out?: string; print?: boolean }, command: Command) =>
+      (await import('./commands/workers.js')).runWorkerEnroll(configOf('worker enroll', command), args),
+    );
+  const workers = program.command('workers').description('Look at workers, and put them right.');
+  addCommand(workers, 'workers list', 'List workers with their state, open deliveries and last heartbeat.').action(
+    async (_, command: Command) =>
+      (await import('./commands/workers.js')).runWorkersList(configOf('workers list', command)),
+  );
+  addCommand(workers, 'workers clear-suspect', 'Trust a worker again whose OpenCrow lost a delivery.')
+    .argument('<WORKER_ID>', 'id as `workers list` shows it')
+    .requiredOption('--reason <TEXT>', 'why; kept in the audit')
+    .action(async (id: string, args: { reason: string }, command: Command) =>
+      (await import('./commands/workers.js')).runClearSuspect(
+        configOf('workers clear-suspect', command),
+        id,
+        args.reason,
+      ),
+    );
+}
+
+function addChecks(program: Command): void {
+  const policy = program.command('policy').description('Work with policy files.');
+  addCommand(policy, 'policy check', 'Check a policy file and print what is wrong with it, by line.')
+    .argument('<FILE>', 'a policy (YAML)')
+    .action(async (file: string) => (await import('./commands/policy.js')).runPolicyCheck(file));
+  const temporal = program.command('temporal').description('Prepare a Temporal server.');
+  addCommand(temporal, 'temporal setup', 'Register the search attributes. It may be run again at any time.').action(
+    async () => (await import('./commands/temporal.js')).runTemporalSetup(),
+  );
+  addCommand(program, 'doctor', 'Check variables, ledger, Temporal and api, and say what is wrong.').action(
+    async (_, command: Command) => (await import('./commands/doctor.js')).runDoctor(configOf('doctor', command)),
+  );
+}
+
+function addCommand(parent: Command, name: CommandName, description: string): Command {
+  const command = parent.command(name.split(' ').at(-1)!).description(description);
+  for (const option of COMMAND_OPTIONS[name] as readonly OptionName[]) addOption(command, option, OPTIONS[option]);
+  return command;
+}
+
+function addOption(command: Command, name: OptionName, option: Option<unknown> | SecretOption): void {
+  const variables = option.kind === 'secret' ? [variableOf(name), ...option.aliases] : [variableOf(name)];
+  const flag = option.kind === 'secret' ? `--${flagOf(name)}-file` : `--${flagOf(name)}`;
+  const fallback = option.kind === 'value' && option.default !== null ? option.default : option.derived;
+  const facts = [
+    `variable: ${variables.join(' or ')}`,
+    ...(fallback === undefined ? [] : [`default: ${fallback.replaceAll('`', '')}`]),
+  ];
+  command.option(
+    option.placeholder === null ? flag : `${flag} <${option.placeholder}>`,
+    `${option.doc.replaceAll('`', '')} (${facts.join('; ')})`,
+  );
+}
+
+type Flags = Record<string, string | boolean | undefined>;
+
+/** Its parent's flags too: `worker` takes those it shares with `worker enroll` wherever they stand. */
+const configOf = <Name extends CommandName>(name: Name, command: Command): ConfigOf<Name> =>
+  loadConfig(name, { flags: { ...command.parent?.opts<Flags>(), ...command.opts<Flags>() }, env: process.env });

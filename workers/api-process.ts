@@ -1,0 +1,55 @@
+import type { Logger } from 'pino';
+import { Registry, collectDefaultMetrics } from 'prom-client';
+import type { ApiConfig } from '../api/app-deps';
+import { startServer, type ListenOptions, type RunningServer } from '../api/server';
+import { createWakeRelay } from '../api/wake-relay';
+import type { Database } from '../ledger/database';
+import type { RunningParts } from './running-parts';
+import type { TemporalClient } from './temporal-connection';
+
+export interface ApiProcessOptions {
+  db: Database;
+  temporal: TemporalClient;
+  listen: ListenOptions;
+  config: ApiConfig;
+  logger: Logger;
+}
+
+/**
+ * Starts the relay, which tells Temporal of committed facts. It works whether or not Temporal is there. Stop it before the
+ * ledger and the client are closed.
+ */
+export function startRelay(parts: RunningParts, options: Omit<ApiProcessOptions, 'listen' | 'config'>): Relay {
+  const { db, temporal, logger } = options;
+  const relay = createWakeRelay({ db, client: temporal.client, logger: logger.child({ component: 'relay' }) });
+  relay.start();
+  parts.add('relay', { stop: () => relay.stop() });
+  return relay;
+}
+export type Relay = ReturnType<typeof createWakeRelay>;
+
+/** Starts the HTTP API: it serves without Temporal, and answers 503 without the ledger. Fails when the address is taken. */
+export async function startApi(
+  parts: RunningParts,
+  relay: Relay,
+  { db, temporal, listen, config, logger }: ApiProcessOptions,
+): Promise<RunningServer> {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const deps = { db, wakes: relay, temporalReady: () => temporal.ready(), logger, registry, config };
+  const server = await startServer({ listen, deps }).catch((error: unknown) => {
+    throw listenProblem(error, listen);
+  });
+  parts.add('api', { stop: (graceMs) => server.close(graceMs) });
+  logger.info({ url: server.url }, 'the api listens');
+  return server;
+}
+
+function listenProblem(error: unknown, { host, port }: ListenOptions): unknown {
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code === 'EADDRINUSE')
+    return new Error(`${host}:${port} is in use: stop what listens there, or choose another --listen`);
+  if (code === 'EACCES' || code === 'EADDRNOTAVAIL')
+    return new Error(`cannot listen on ${host}:${port} (${code}): choose another --listen`);
+  return error;
+}

@@ -1,0 +1,79 @@
+import type pg from 'pg';
+import type { Logger } from 'pino';
+import { Problem } from '../contracts/problems';
+import { Backoff, pause } from '../executors/backoff';
+import { Database } from '../ledger/database';
+import { migrate, pendingMigrations } from '../ledger/migrate';
+
+/** How to reach the ledger. */
+export interface LedgerTarget {
+  connection: pg.PoolConfig;
+  /** Postgres schema; default: the connection's search path. */
+  schema?: string | undefined;
+  maxConnections?: number | undefined;
+}
+
+/** The target of a database URL. Its `options` parameter gives way to the schema. */
+export function ledgerAt(url: string, schema?: string, maxConnections?: number): LedgerTarget {
+  const address = new URL(url);
+  if (schema !== undefined) address.searchParams.set('options', `-c search_path=${schema}`);
+  return { connection: { connectionString: address.href }, schema, maxConnections };
+}
+
+/** Opens the ledger without connecting yet. */
+export function openLedger(target: LedgerTarget, logger: Logger): Database {
+  return new Database({
+    connection: target.connection,
+    ...(target.maxConnections === undefined ? {} : { maxConnections: target.maxConnections }),
+    onConnectionLost: (code) => logger.warn({ code }, 'a connection to the ledger was lost'),
+  });
+}
+
+/** The ledger's schema is older than the program. */
+export class LedgerNotMigrated extends Error {
+  constructor(missing: readonly string[]) {
+    super(
+      `the ledger's schema lacks ${missing.join(', ')}: run \`workloadd migrate\` first, or start with --auto-migrate`,
+    );
+    this.name = 'LedgerNotMigrated';
+  }
+}
+
+/** Brings the ledger's schema up to date. Returns the names of the migrations that were applied. */
+export async function migrateLedger(db: Database, schema: string | undefined): Promise<string[]> {
+  if (schema !== undefined) await db.query(`CREATE SCHEMA IF NOT EXISTS ${schema}`);
+  return migrate(db);
+}
+
+export interface PrepareOptions {
+  db: Database;
+  schema?: string | undefined;
+  /** Migrate instead of refusing. */
+  autoMigrate: boolean;
+  stopping: AbortSignal;
+  logger: Logger;
+}
+
+/**
+ * Waits until the ledger can be reached, and sees that its schema is up to date. Fails with {@link LedgerNotMigrated} when it is
+ * not and must not be changed here. A stop ends the wait.
+ */
+export async function prepareLedger({ db, schema, autoMigrate, stopping, logger }: PrepareOptions): Promise<void> {
+  const backoff = new Backoff(500, 10_000);
+  while (!stopping.aborted) {
+    try {
+      if (autoMigrate) {
+        const applied = await migrateLedger(db, schema);
+        if (applied.length > 0) logger.info({ applied }, 'the ledger was migrated');
+        return;
+      }
+      const missing = await pendingMigrations(db);
+      if (missing.length > 0) throw new LedgerNotMigrated(missing);
+      return;
+    } catch (error) {
+      if (!(error instanceof Problem && error.code === 'ledger.unavailable')) throw error;
+      logger.warn('the ledger database cannot be reached; waiting for it');
+    }
+    await pause(backoff.next(), stopping);
+  }
+}

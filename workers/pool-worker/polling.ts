@@ -1,0 +1,85 @@
+import { Worker, type NativeConnection } from '@temporalio/worker';
+import type { Logger } from 'pino';
+import { taskQueueOf } from '../../contracts/ids';
+import type { ControlPlaneClient } from '../../executors/control-plane-client';
+import type { Executor } from '../../executors/executor';
+import { KeptTemporalWorker, type StoppableWorker } from '../kept-temporal-worker';
+import type { TemporalTarget } from '../temporal-connection';
+import { deliverActivity } from './deliver-activity';
+
+export interface PollingOptions {
+  target: TemporalTarget;
+  poolId: string;
+  executor: Executor;
+  control: ControlPlaneClient;
+  /** How long a delivery may go on after polling stopped, milliseconds. */
+  graceMs: number;
+  onRefused: (reason: string) => void;
+  logger: Logger;
+}
+
+/** A cancelled delivery learns of it with its next heartbeat, so these must get through. */
+const HEARTBEAT_THROTTLE_MS = 5_000;
+/** The SDK gives up on its own order only this long after the grace. */
+const FORCE_SLACK_MS = 10_000;
+
+/** Polls the pool's queue while it should, one delivery at a time. */
+export class Polling {
+  /** Ids that are being delivered now. */
+  readonly active = new Set<string>();
+  private wanted = false;
+  private current: { worker: KeptTemporalWorker; drain: AbortController } | null = null;
+  private transition: Promise<void> = Promise.resolve();
+
+  constructor(private readonly options: PollingOptions) {}
+
+  /** Whether a Temporal worker is connected and polls. */
+  get isRunning(): boolean {
+    return this.current?.worker.isRunning ?? false;
+  }
+
+  /** Starts or stops polling; a delivery under way is finished or handed back. Resolves when that is done. */
+  want(wanted: boolean): Promise<void> {
+    if (wanted === this.wanted) return this.transition;
+    this.wanted = wanted;
+    if (!wanted) this.current?.drain.abort();
+    this.transition = this.transition.then(() => this.settle());
+    return this.transition;
+  }
+
+  private async settle(): Promise<void> {
+    if (this.wanted === (this.current !== null)) return;
+    if (this.current) {
+      this.current.drain.abort();
+      await this.current.worker.stop();
+      this.current = null;
+      return;
+    }
+    const drain = new AbortController();
+    const create = (connection: NativeConnection): Promise<StoppableWorker> =>
+      this.createWorker(connection, drain.signal);
+    const worker = new KeptTemporalWorker({ target: this.options.target, logger: this.options.logger, create });
+    this.current = { worker, drain };
+    worker.start();
+  }
+
+  private async createWorker(connection: NativeConnection, drainSignal: AbortSignal): Promise<StoppableWorker> {
+    const { target, poolId, graceMs } = this.options;
+    const worker = await Worker.create({
+      connection,
+      namespace: target.namespace,
+      taskQueue: taskQueueOf(poolId),
+      activities: { deliver: deliverActivity({ ...this.options, active: this.active, drainSignal }) },
+      maxConcurrentActivityTaskExecutions: 1,
+      shutdownGraceTime: graceMs,
+      shutdownForceTime: graceMs + FORCE_SLACK_MS,
+      maxHeartbeatThrottleInterval: HEARTBEAT_THROTTLE_MS,
+    });
+    return {
+      run: () => worker.run(),
+      shutdown: () => {
+        if (worker.getState() === 'RUNNING') worker.shutdown();
+      },
+    };
+  }
+}

@@ -1,0 +1,117 @@
+import type { Logger } from 'pino';
+import { Problem } from '../../contracts/problems';
+import type { WorkerState } from '../../contracts/terminology';
+import { pause, withJitter } from '../../executors/backoff';
+import { ControlPlaneUnavailable, type ControlPlaneClient } from '../../executors/control-plane-client';
+
+/** What the control plane says about this worker; `refused` when it does not accept its credential. */
+export type Standing = WorkerState | 'refused';
+
+export interface PresenceOptions {
+  control: ControlPlaneClient;
+  poolId: string;
+  version: string;
+  /** Time between two heartbeats, milliseconds. */
+  everyMs: number;
+  activeWork: () => readonly string[];
+  /** Short code of what keeps the executor from working, or null. */
+  executorProblem: () => string | null;
+  onStanding: (standing: Standing) => void;
+  /** This worker can never work as it was started. */
+  onMisplaced: (error: Error) => void;
+  logger: Logger;
+}
+
+const UNREACHABLE_RETRY_MS = 2_000;
+
+/** Tells the control plane that this worker lives, and learns from it whether it may work. */
+export class Presence {
+  private readonly stopping = new AbortController();
+  private sequence = 0;
+  private unreachable = false;
+  private last: Standing | null = null;
+  private finished: Promise<void> = Promise.resolve();
+
+  constructor(private readonly options: PresenceOptions) {}
+
+  start(): void {
+    this.finished = this.keep();
+  }
+
+  async stop(): Promise<void> {
+    this.stopping.abort();
+    await this.finished;
+  }
+
+  private async keep(): Promise<void> {
+    const { signal } = this.stopping;
+    while (!signal.aborted) {
+      const reached = await this.beat();
+      const waitMs = reached ? this.options.everyMs : Math.min(UNREACHABLE_RETRY_MS, this.options.everyMs);
+      await pause(withJitter(waitMs), signal);
+    }
+  }
+
+  /** False when the control plane could not be asked. */
+  private async beat(): Promise<boolean> {
+    const { control, version, activeWork, executorProblem } = this.options;
+    const work = activeWork();
+    const problem = executorProblem();
+    try {
+      const { worker } = await control.heartbeat({
+        version,
+        current_load: work.length,
+        active_work_ids: [...work],
+        sequence: this.sequence++,
+        ...(problem === null ? {} : { last_error_code: problem }),
+      });
+      this.reached();
+      if (worker.pool_id === this.options.poolId) this.stand(worker.status);
+      else this.options.onMisplaced(misplaced(worker.worker_id, worker.pool_id, this.options.poolId));
+      return true;
+    } catch (error) {
+      if (error instanceof ControlPlaneUnavailable) return this.notReached(error.why);
+      if (!(error instanceof Problem)) throw error;
+      if (error.status === 429) return this.notReached(error.code);
+      this.reached();
+      this.stand(standingOf(error));
+      return true;
+    }
+  }
+
+  private stand(standing: Standing): void {
+    if (standing !== this.last) this.report(standing);
+    this.last = standing;
+    this.options.onStanding(standing);
+  }
+
+  private report(standing: Standing): void {
+    const { logger } = this.options;
+    if (standing === 'active') logger.info({ standing }, 'this worker takes work');
+    else if (standing === 'refused') {
+      logger.error(
+        { standing },
+        'the api does not accept this credential: issue another one with `workloadd worker enroll`',
+      );
+    } else logger.warn({ standing }, 'this worker takes no work until its state has changed');
+  }
+
+  private reached(): void {
+    if (this.unreachable) this.options.logger.info('the api answers again');
+    this.unreachable = false;
+  }
+
+  private notReached(why: string): boolean {
+    if (!this.unreachable) this.options.logger.warn({ why }, 'the api cannot be reached; trying again');
+    this.unreachable = true;
+    return false;
+  }
+}
+
+function standingOf({ code }: Problem): Standing {
+  const state = /^worker\.(pending|draining|paused|unhealthy|retired|revoked)$/.exec(code)?.[1];
+  return (state as WorkerState | undefined) ?? 'refused';
+}
+
+const misplaced = (workerId: string, poolId: string, wanted: string): Error =>
+  new Error(`worker ${workerId} belongs to pool ${poolId}, not to ${wanted}: start it with --pool ${poolId}`);

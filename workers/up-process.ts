@@ -1,0 +1,209 @@
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import type { Logger } from 'pino';
+import type { ApiConfig } from '../api/app-deps';
+import type { ListenOptions } from '../api/server';
+import type { SweepSettings } from '../activities/sweeper';
+import { SEARCH_ATTRIBUTES } from '../contracts/search-attributes';
+import { createOpenCrowExecutor } from '../executors/opencrow';
+import type { Database } from '../ledger/database';
+import { startEmbeddedPostgres, type EmbeddedPostgres } from '../ledger/embedded-postgres';
+import { activePolicy } from '../ledger/policies';
+import { startApi, startRelay } from './api-process';
+import { startControl } from './control-process';
+import { openDataDir } from './data-dir-lock';
+import { openLedger, prepareLedger, type LedgerTarget } from './ledger-connection';
+import { startPoolWorker } from './pool-worker';
+import type { ProcessContext } from './run-process';
+import { temporalClient, type TemporalTarget } from './temporal-connection';
+import { startTemporalDevServer, type TemporalDevServer } from './temporal-dev-server';
+import { ensureAdminToken } from './up/admin-token';
+import type { UpFacts } from './up/banner';
+import { KeptServer, type OwnServer } from './up/kept-server';
+import { OwnWorker } from './up/own-worker';
+import { seedPolicy } from './up/seed-policy';
+
+export interface UpOptions {
+  dataDir: string;
+  listen: Required<ListenOptions>;
+  api: ApiConfig;
+  /** Null starts an embedded Postgres in the data dir. */
+  ledger: LedgerTarget | null;
+  databaseSchema?: string | undefined;
+  databasePoolSize: number;
+  /** Null starts a dev server in the data dir. */
+  temporal: TemporalTarget | null;
+  temporalUiPort?: number | undefined;
+  temporalCli?: string | undefined;
+  policyFile?: string | undefined;
+  worker: { id: string; pool: string; maxOpenDeliveries: number };
+  /** Undefined: below the data dir. */
+  triggerPipe?: string | undefined;
+  lifecycleSocket?: string | undefined;
+  lifecycleSocketMode: number;
+  lifecycleSocketGroup?: string | undefined;
+  spoolDir?: string | undefined;
+  suspectBackoffMs: number;
+  sweeps: SweepSettings;
+  graceMs: number;
+  version: string;
+  /** Told, in a sentence for people, what takes long or is unexpected. */
+  announce: (message: string) => void;
+}
+
+/**
+ * Starts everything in this process, on one data dir: Postgres and Temporal where none is configured, the api, the control
+ * worker and a pool worker. Whatever an earlier process left on the data dir is taken over. Fails when another process uses
+ * the data dir.
+ */
+export async function startUp(options: UpOptions, context: ProcessContext): Promise<UpFacts> {
+  const { parts, logger } = context;
+  const dataDir = await openDataDir(options.dataDir);
+  parts.add('data dir lock', { stop: () => dataDir.release() });
+  const servers = await startServers(options, dataDir.path, context);
+  const db = await openOwnLedger(options, servers.postgres, context);
+  const target = options.temporal ?? {
+    connection: { address: servers.temporal!.current.address },
+    namespace: 'default',
+  };
+  const temporal = temporalClient(target);
+  parts.add('Temporal client', { stop: () => temporal.close() });
+
+  const adminTokenFile = await ensureAdminToken(db, dataDir.path, logger);
+  const own = await enrolOwnWorker(options, db, dataDir.path, context);
+  if (options.policyFile !== undefined) await seedPolicy(db, options.policyFile, logger);
+
+  const relay = startRelay(parts, { db, temporal, logger });
+  const { graceMs, suspectBackoffMs, sweeps } = options;
+  startControl(parts, { db, temporal, target, suspectBackoffMs, sweeps, graceMs, logger });
+  const server = await startApi(parts, relay, { db, temporal, listen: options.listen, config: options.api, logger });
+  const openCrow = openCrowPaths(options, dataDir.path);
+  if (own) await startOwnWorker(options, { own, target, openCrow, dataDir: dataDir.path, port: server.port }, context);
+  return {
+    version: options.version,
+    apiUrl: server.url,
+    temporalUiUrl: servers.temporal?.current.uiUrl ?? null,
+    temporalAddress: target.connection.address ?? '',
+    adminTokenFile,
+    openCrow: openCrow.chosenHere ? openCrow : null,
+    hasPolicy: (await activePolicy(db, 'default')) !== null,
+  };
+}
+
+async function openOwnLedger(
+  options: UpOptions,
+  postgres: KeptServer<EmbeddedPostgres> | null,
+  { parts, stopping, logger }: ProcessContext,
+): Promise<Database> {
+  const target: LedgerTarget = options.ledger ?? {
+    connection: postgres!.current.connection,
+    schema: options.databaseSchema,
+    maxConnections: options.databasePoolSize,
+  };
+  const db = openLedger(target, logger);
+  parts.add('ledger', { stop: () => db.close() });
+  await prepareLedger({ db, schema: target.schema, autoMigrate: true, stopping, logger });
+  return db;
+}
+
+async function enrolOwnWorker(
+  options: UpOptions,
+  db: Database,
+  dataDir: string,
+  { parts, logger }: ProcessContext,
+): Promise<OwnWorker | null> {
+  const { id: workerId, pool: poolId, maxOpenDeliveries } = options.worker;
+  const own = await OwnWorker.enrol({ db, dataDir, workerId, poolId, maxOpenDeliveries, logger });
+  if (own) parts.add('own credential', { stop: () => Promise.resolve(own.stop()) });
+  return own;
+}
+
+interface OwnServers {
+  postgres: KeptServer<EmbeddedPostgres> | null;
+  temporal: KeptServer<TemporalDevServer> | null;
+}
+
+async function startServers(
+  options: UpOptions,
+  dataDir: string,
+  { parts, logger, stopping }: ProcessContext,
+): Promise<OwnServers> {
+  const { announce } = options;
+  const keep = async <S extends OwnServer>(name: string, launch: () => Promise<S>): Promise<KeptServer<S>> => {
+    const kept = await KeptServer.start(name, launch, logger);
+    parts.add(name, kept);
+    return kept;
+  };
+  // Both are waited for, so that a failure of one leaves none of them behind.
+  const [postgres, temporal] = await Promise.allSettled([
+    options.ledger ? null : keep('Postgres', () => startEmbeddedPostgres({ dataDir, announce })),
+    options.temporal
+      ? null
+      : keep('Temporal', () =>
+          startTemporalDevServer({
+            dataDir,
+            announce,
+            uiPort: options.temporalUiPort,
+            binaryPath: options.temporalCli,
+            searchAttributes: Object.values(SEARCH_ATTRIBUTES),
+          }),
+        ),
+  ]);
+  if (postgres.status === 'rejected') throw postgres.reason;
+  if (temporal.status === 'rejected') throw temporal.reason;
+  if (stopping.aborted) throw new Error('stopped while starting');
+  return { postgres: postgres.value, temporal: temporal.value };
+}
+
+interface OpenCrowPaths {
+  triggerPipe: string;
+  lifecycleSocket: string;
+  /** What OpenCrow has to be told when the paths were chosen here. */
+  sessionDir: string;
+  chosenHere: boolean;
+}
+
+function openCrowPaths(options: UpOptions, dataDir: string): OpenCrowPaths {
+  const folder = path.join(dataDir, 'opencrow');
+  const triggerPipe = options.triggerPipe ?? path.join(folder, 'trigger.pipe');
+  const lifecycleSocket = options.lifecycleSocket ?? path.join(folder, 'lifecycle.sock');
+  const chosenHere = options.triggerPipe === undefined || options.lifecycleSocket === undefined;
+  if (chosenHere) mkdirSync(folder, { recursive: true, mode: 0o770 });
+  return { triggerPipe, lifecycleSocket, sessionDir: path.dirname(triggerPipe), chosenHere };
+}
+
+async function startOwnWorker(
+  options: UpOptions,
+  own: { own: OwnWorker; target: TemporalTarget; openCrow: OpenCrowPaths; dataDir: string; port: number },
+  { parts, logger, fail }: ProcessContext,
+): Promise<void> {
+  const log: Logger = logger.child({ component: 'worker', worker_id: options.worker.id });
+  const executor = createOpenCrowExecutor({
+    triggerPipe: own.openCrow.triggerPipe,
+    lifecycleSocket: own.openCrow.lifecycleSocket,
+    socketMode: options.lifecycleSocketMode,
+    ...(options.lifecycleSocketGroup === undefined ? {} : { socketGroup: options.lifecycleSocketGroup }),
+    spoolDir: options.spoolDir ?? path.join(own.dataDir, 'workers', options.worker.id),
+    logger: log,
+  });
+  const worker = await startPoolWorker({
+    apiUrl: `http://${reachableHost(options.listen.host)}:${own.port}`,
+    workerId: options.worker.id,
+    poolId: options.worker.pool,
+    credential: own.own.credential,
+    target: own.target,
+    executor,
+    version: options.version,
+    graceMs: options.graceMs,
+    onMisplaced: fail,
+    logger: log,
+  });
+  parts.add('pool worker', worker);
+}
+
+/** Where this process reaches itself when it listens on `host`. */
+function reachableHost(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1';
+  if (host === '::') return '[::1]';
+  return host.includes(':') ? `[${host}]` : host;
+}
