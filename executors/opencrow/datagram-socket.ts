@@ -49,7 +49,7 @@ export async function bindDatagramSocket(options: DatagramSocketOptions): Promis
     chmodSync(path, mode);
   } catch (error) {
     socket.close();
-    throw new Error(`cannot bind ${path}: ${error instanceof Error ? error.message : String(error)}`);
+    throw new Error(`cannot bind ${path}: ${(error as Error).message}`, { cause: error });
   }
   const bound = inodeOf(path);
   const isInPlace = (): boolean => inodeOf(path) === bound;
