@@ -7,7 +7,7 @@ import type { Route } from './route';
 import { parseStrictJson } from './strict-json';
 
 /** Bytes of a request body, at most. */
-export const MAX_BODY_BYTES = 256 * 1024;
+const MAX_BODY_BYTES = 256 * 1024;
 
 const readRaw = express.raw({ type: () => true, limit: MAX_BODY_BYTES, inflate: false });
 const utf8 = new TextDecoder('utf-8', { fatal: true });

@@ -45,7 +45,7 @@ export function renderProblem(problem: Problem, requestId: string): Record<strin
 }
 
 /** Answers with a problem. `Retry-After` is in whole seconds, rounded up. */
-export function sendProblem(response: Response, problem: Problem): void {
+function sendProblem(response: Response, problem: Problem): void {
   if (problem.retryAfterMs !== undefined) {
     response.setHeader('Retry-After', String(Math.max(1, Math.ceil(problem.retryAfterMs / 1000))));
   }
@@ -119,7 +119,7 @@ function traces(error: unknown): Record<string, unknown> {
 }
 
 /** The problem an error stands for; null when nobody expected it. */
-export function problemOf(error: unknown): Problem | null {
+function problemOf(error: unknown): Problem | null {
   if (error instanceof Problem) return error;
   return typeof error === 'object' && error !== null ? problemFromHttpError(error) : null;
 }

@@ -26,7 +26,7 @@ export interface Api {
 const MAX_WAITERS = 200;
 
 /** Builds the HTTP API. It holds no resources but `deps`. */
-export function createApi(deps: ApiDeps): Api {
+function createApp(deps: ApiDeps): Api {
   const waiters = new DecisionWaiters(deps.db, deps.config?.maxWaiters ?? MAX_WAITERS);
   const readiness = new ReadinessProbe(deps.db, deps.temporalReady);
   const auth = { db: deps.db, backoff: new FailureBackoff() };
@@ -65,9 +65,6 @@ export function createApi(deps: ApiDeps): Api {
   };
 }
 
-/** The express app alone. */
-export const createApp = (deps: ApiDeps): Express => createApi(deps).app;
-
 /** Where to listen. */
 export interface ListenOptions {
   /** Default `127.0.0.1`: this host only. */
@@ -87,7 +84,7 @@ export interface RunningServer {
 
 /** Starts the API. Fails when the address cannot be taken. */
 export async function startServer({ listen, deps }: { listen: ListenOptions; deps: ApiDeps }): Promise<RunningServer> {
-  const api = createApi(deps);
+  const api = createApp(deps);
   const server = createServer(
     // Slow or oversized heads and slow bodies are cut off; bodies themselves are bounded by the routes.
     { maxHeaderSize: 16 * 1024, headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 2_000 },

@@ -1,7 +1,7 @@
 import { Problem } from '../contracts/problems';
 
 /** Deepest nesting of a request body; what may be nested less says so itself. */
-export const MAX_BODY_DEPTH = 100;
+const MAX_BODY_DEPTH = 100;
 
 /** White space, then a punctuation mark, a string, a number or a literal. Sticky, so it never looks ahead. */
 const TOKEN =
