@@ -72,6 +72,8 @@ export interface IntentGranted {
   delivery_id: string;
   /** The lease now lives until this time: the delivery's start deadline. */
   expires_at: string;
+  /** Milliseconds until `expires_at` by the ledger's clock. Nothing may be written after it. */
+  ttl_ms: number;
 }
 
 /**
@@ -112,10 +114,21 @@ export const heartbeatRequest = z.strictObject({
   sequence: z.number().int().min(0).optional(),
 });
 export interface HeartbeatAnswer {
-  worker: { worker_id: string; pool_id: string; status: WorkerState };
+  worker: {
+    worker_id: string;
+    pool_id: string;
+    status: WorkerState;
+    /** Deliveries this worker may have open at once. */
+    max_open_deliveries: number;
+  };
 }
 
 /** `GET /api/workers/{id}`: who am I. */
 export const workerSelf = z.object({
-  worker: z.object({ worker_id: z.string(), pool_id: z.string(), status: z.enum(WORKER_STATES) }),
+  worker: z.object({
+    worker_id: z.string(),
+    pool_id: z.string(),
+    status: z.enum(WORKER_STATES),
+    max_open_deliveries: z.number().int(),
+  }),
 });

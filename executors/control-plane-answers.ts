@@ -57,6 +57,7 @@ export const intentAnswer = z.object({
   delivery_number: z.number(),
   delivery_id: z.string().min(1),
   expires_at: z.string(),
+  ttl_ms: z.number(),
 });
 
 export const leaseOutcomeAnswer = z.object({ state: z.enum(WORKLOAD_STATES), wait_ms: z.number().nullable() });

@@ -10,6 +10,7 @@ export interface WorkerPrincipal {
   poolId: string;
   credentialId: string;
   status: WorkerState;
+  maxOpenDeliveries: number;
   scopes: WorkerScope[];
 }
 
@@ -21,11 +22,12 @@ export async function authenticateWorker(db: Queryable, bearer: string): Promise
     worker_id: string;
     pool_id: string;
     status: WorkerState;
+    max_open_deliveries: number;
     scopes: WorkerScope[];
     token_hash: Buffer;
     live: boolean;
   }>(
-    `SELECT w.worker_id, w.pool_id, w.status, c.scopes, c.token_hash,
+    `SELECT w.worker_id, w.pool_id, w.status, w.max_open_deliveries, c.scopes, c.token_hash,
        c.revoked_at IS NULL AND c.expires_at > clock_timestamp() AND w.status NOT IN ('retired', 'revoked') AS live
      FROM worker_credentials c JOIN workers w USING (worker_id) WHERE c.credential_id = $1`,
     [parsed.id],
@@ -36,6 +38,7 @@ export async function authenticateWorker(db: Queryable, bearer: string): Promise
     poolId: row.pool_id,
     credentialId: parsed.id,
     status: row.status,
+    maxOpenDeliveries: row.max_open_deliveries,
     scopes: row.scopes,
   };
 }
@@ -118,15 +121,19 @@ export interface HeartbeatFacts {
   lastErrorCode?: string | undefined;
 }
 
-/** Notes that a worker lives and tells it the state it should be in. */
-export async function heartbeat(db: Queryable, workerId: string, facts: HeartbeatFacts): Promise<WorkerState> {
-  const [row] = await db.query<{ status: WorkerState }>(
+/** Notes that a worker lives and tells it the state it should be in and what it may hold at once. */
+export async function heartbeat(
+  db: Queryable,
+  workerId: string,
+  facts: HeartbeatFacts,
+): Promise<{ status: WorkerState; max_open_deliveries: number }> {
+  const [row] = await db.query<{ status: WorkerState; max_open_deliveries: number }>(
     `UPDATE workers SET last_heartbeat_at = clock_timestamp(), version = coalesce($2, version), current_load = $3,
-       last_error_code = $4 WHERE worker_id = $1 RETURNING status`,
+       last_error_code = $4 WHERE worker_id = $1 RETURNING status, max_open_deliveries`,
     [workerId, facts.version ?? null, facts.currentLoad ?? 0, facts.lastErrorCode ?? null],
   );
   if (!row) throw new Problem('not_found', 'No such worker.');
-  return row.status;
+  return row;
 }
 
 export interface WorkerRecord {

@@ -66,9 +66,9 @@ export async function startPoolWorker(options: PoolWorkerOptions): Promise<PoolW
     everyMs: options.heartbeatMs ?? 15_000,
     activeWork: () => [...polling.active],
     executorProblem: () => executor.status().reason,
-    onStanding: (now) => {
+    onStanding: (now, slots) => {
       standing = now;
-      void polling.want(now === 'active' && !stopping);
+      void polling.want(now === 'active' && !stopping, slots);
     },
     onMisplaced: (error) => options.onMisplaced(error),
     logger,

@@ -25,7 +25,14 @@ const selfRoute = route({
   answers: { 200: { description: 'Pool and state of the worker.', schema: workerSelf } },
   handle: ({ principal }) => ({
     status: 200,
-    body: { worker: { worker_id: principal.workerId, pool_id: principal.poolId, status: principal.status } },
+    body: {
+      worker: {
+        worker_id: principal.workerId,
+        pool_id: principal.poolId,
+        status: principal.status,
+        max_open_deliveries: principal.maxOpenDeliveries,
+      },
+    },
   }),
 });
 
@@ -40,14 +47,14 @@ const heartbeatRoute = route({
   body: { 'application/json': heartbeatRequest },
   answers: { 200: { description: 'The state the worker should be in.', schema: workerSelf } },
   handle: async ({ deps, principal, body }) => {
-    const status = await heartbeat(deps.db, principal.workerId, {
+    const standing = await heartbeat(deps.db, principal.workerId, {
       version: body.version,
       currentLoad: body.current_load,
       lastErrorCode: body.last_error_code,
     });
     return {
       status: 200,
-      body: { worker: { worker_id: principal.workerId, pool_id: principal.poolId, status } },
+      body: { worker: { worker_id: principal.workerId, pool_id: principal.poolId, ...standing } },
     };
   },
 });

@@ -13,7 +13,7 @@ import { refusedIntent } from './refusals';
 import { buildTriggerLine } from './trigger-line';
 import type { OpenTriggerPipe, PipeWrite } from './trigger-pipe';
 
-/** Longest time from asking for the intent to the write. Above any request deadline, below any start deadline. */
+/** Longest time from asking for the intent to the write, if the start deadline is not before it. */
 const STALE_INTENT_MS = 30_000;
 
 interface RecordedIntent {
@@ -52,7 +52,8 @@ export async function handOver(
 /** A process that was frozen after its intent must not write hours later: the delivery may have been given up meanwhile. */
 function obstacleToWriting(claim: GrantedClaim, intent: RecordedIntent): string | null {
   if (intent.granted.delivery_id !== claim.delivery_id) return 'delivery_id_changed';
-  return Date.now() - intent.askedAt > STALE_INTENT_MS ? 'stalled_after_intent' : null;
+  const limit = Math.min(STALE_INTENT_MS, intent.granted.ttl_ms);
+  return Date.now() - intent.askedAt > limit ? 'stalled_after_intent' : null;
 }
 
 /** Records the intent, or finds out that nothing may be written. Until it returns, nothing has been. */

@@ -26,7 +26,9 @@ const WORKER = `
     process.stdout.write('outcome ' + JSON.stringify(await executor.deliver({ workId }, context)) + '\\n');
   })();`;
 
-const INTENT: Answer = { json: { delivery_number: 1, delivery_id: 'wl_1', expires_at: '2030-01-01T00:00:00Z' } };
+const INTENT: Answer = {
+  json: { delivery_number: 1, delivery_id: 'wl_1', expires_at: '2030-01-01T00:00:00Z', ttl_ms: 60_000 },
+};
 
 class Stage {
   readonly api = new FakeControlPlane();

@@ -10,7 +10,9 @@ import { TestFifo } from '../support/fifo';
 import { temporaryFolder } from '../support/temporary-folder';
 
 const logger = pino({ level: 'silent' });
-const INTENT: Answer = { json: { delivery_number: 1, delivery_id: 'wl_1', expires_at: '2030-01-01T00:00:00Z' } };
+const INTENT: Answer = {
+  json: { delivery_number: 1, delivery_id: 'wl_1', expires_at: '2030-01-01T00:00:00Z', ttl_ms: 60_000 },
+};
 const OUTCOME: Answer = { json: { state: 'delivered', wait_ms: 1_000 } };
 
 class Stage {

@@ -23,11 +23,18 @@ const HEARTBEAT_THROTTLE_MS = 5_000;
 /** The SDK gives up on its own order only this long after the grace. */
 const FORCE_SLACK_MS = 10_000;
 
-/** Polls the pool's queue while it should, one delivery at a time. */
+/** More tasks than this at once would only wait for each other. */
+const MOST_TASKS = 20;
+
+/**
+ * Polls the pool's queue while it should, for as many deliveries at a time as the worker has slots: with the one slot that
+ * OpenCrow wants, one waits here and everything else stays in the queue.
+ */
 export class Polling {
   /** Ids that are being delivered now. */
   readonly active = new Set<string>();
   private wanted = false;
+  private slots = 1;
   private current: { worker: KeptTemporalWorker; drain: AbortController } | null = null;
   private transition: Promise<void> = Promise.resolve();
 
@@ -39,7 +46,8 @@ export class Polling {
   }
 
   /** Starts or stops polling; a delivery under way is finished or handed back. Resolves when that is done. */
-  want(wanted: boolean): Promise<void> {
+  want(wanted: boolean, slots = this.slots): Promise<void> {
+    this.slots = slots;
     if (wanted === this.wanted) return this.transition;
     this.wanted = wanted;
     if (!wanted) this.current?.drain.abort();
@@ -70,7 +78,7 @@ export class Polling {
       namespace: target.namespace,
       taskQueue: taskQueueOf(poolId),
       activities: { deliver: deliverActivity({ ...this.options, active: this.active, drainSignal }) },
-      maxConcurrentActivityTaskExecutions: 1,
+      maxConcurrentActivityTaskExecutions: Math.min(this.slots, MOST_TASKS),
       shutdownGraceTime: graceMs,
       shutdownForceTime: graceMs + FORCE_SLACK_MS,
       maxHeartbeatThrottleInterval: HEARTBEAT_THROTTLE_MS,

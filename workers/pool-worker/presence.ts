@@ -16,7 +16,8 @@ export interface PresenceOptions {
   activeWork: () => readonly string[];
   /** Short code of what keeps the executor from working, or null. */
   executorProblem: () => string | null;
-  onStanding: (standing: Standing) => void;
+  /** Told after each heartbeat; `slots` is how many deliveries may be open at once. */
+  onStanding: (standing: Standing, slots: number) => void;
   /** This worker can never work as it was started. */
   onMisplaced: (error: Error) => void;
   logger: Logger;
@@ -66,7 +67,7 @@ export class Presence {
         ...(problem === null ? {} : { last_error_code: problem }),
       });
       this.reached();
-      if (worker.pool_id === this.options.poolId) this.stand(worker.status);
+      if (worker.pool_id === this.options.poolId) this.stand(worker.status, worker.max_open_deliveries);
       else this.options.onMisplaced(misplaced(worker.worker_id, worker.pool_id, this.options.poolId));
       return true;
     } catch (error) {
@@ -79,10 +80,10 @@ export class Presence {
     }
   }
 
-  private stand(standing: Standing): void {
+  private stand(standing: Standing, slots = 1): void {
     if (standing !== this.last) this.report(standing);
     this.last = standing;
-    this.options.onStanding(standing);
+    this.options.onStanding(standing, slots);
   }
 
   private report(standing: Standing): void {
