@@ -23,6 +23,13 @@ export const devServerFiles = (dataDir: string, inMemory: boolean): DevServerFil
   log: path.join(dataDir, 'temporal.log'),
 });
 
+/** Without these the server hands a queue's tasks out in any order: it knows priorities within one partition only, and not by default. */
+const MATCHING = [
+  'matching.numTaskqueueReadPartitions=1',
+  'matching.numTaskqueueWritePartitions=1',
+  'matching.enableFairness=true',
+];
+
 /** The arguments that start the dev server; they also tell it from any other process. */
 export function devServerArguments(
   files: DevServerFiles,
@@ -40,6 +47,7 @@ export function devServerArguments(
     ...['--namespace', 'default'],
     ...['--log-level', 'warn', '--log-format', 'json'],
     ...searchAttributes.flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
+    ...MATCHING.flatMap((setting) => ['--dynamic-config-value', setting]),
     ...extraArgs,
   ];
 }
