@@ -30,14 +30,14 @@ function countBy(results: readonly Result[], keyOf: (result: Result) => string):
 
 /** The table of all events at their end, and the counts. */
 export function summaryLines(results: readonly Result[], width: number, colours: boolean): string[] {
-  const head: Cell[] = ['EVENT', 'DECISION', 'STATE', 'REASON', 'DELIVERIES', 'EXPECTED'];
+  const head: Cell[] = ['AS EXPECTED', 'EVENT', 'DECISION', 'STATE', 'DELIVERIES', 'REASON'];
   const rows = results.map(({ example, record, problems }): Cell[] => [
-    example.posts > 1 ? `${example.name} (posted ${example.posts} times)` : example.name,
+    problems.length === 0 ? { text: '✓', style: 'green' } : { text: '✗', style: 'red' },
+    example.posts > 1 ? `${example.name} (posted ${example.posts}×)` : example.name,
     record?.decision?.decision ?? '',
     stateCell(record?.state ?? null),
-    record?.reason ?? '',
     String(record?.delivery ?? ''),
-    problems.length === 0 ? { text: '✓', style: 'green' } : { text: '✗', style: 'red' },
+    record?.reason ?? '',
   ]);
   const { decisions, outcomes, ok } = totalsOf(results);
   const wrong = results.filter(({ problems }) => problems.length > 0);
