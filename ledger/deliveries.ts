@@ -1,6 +1,5 @@
 import { deliveryIdOf } from '../contracts/ids';
 import { Problem } from '../contracts/problems';
-import type { WorkloadState } from '../contracts/terminology';
 import type { IntentGranted, LeaseOutcome } from '../contracts/worker-protocol';
 import { matchesHash, secretHash } from '../domain/secret';
 import { applyFact } from './change';
@@ -8,9 +7,6 @@ import type { Database, Queryable } from './database';
 import { leaseOf, recordStaleWrite, staleness, StaleLease, type LeaseRow } from './lease';
 import type { WorkerPrincipal } from './workers';
 import { lockWorkload, waitMs, type WorkloadRow } from './workload-row';
-
-/** What a delivery's status can be without a word of its executor. */
-const UNHEARD_OF: readonly (WorkloadState | null)[] = ['delivered', 'cancelled', 'lost'];
 
 /** A worker's write under a lease: who, for which workload, with which token. */
 export interface FencedWrite {
@@ -119,6 +115,7 @@ const granted = (row: WorkloadRow, number: number): IntentGranted => ({
   delivery_number: number,
   delivery_id: deliveryIdOf(row.workload_id, number),
   expires_at: row.deadline_at!.toISOString(),
+  ttl_ms: waitMs(row)!,
 });
 
 /** Records what became of the write. Reported once; later reports of the same delivery are answered and change nothing. */
@@ -191,12 +188,14 @@ async function giveBack(
   write: FencedWrite,
   reason: string,
 ): Promise<WorkloadRow | null> {
-  const [delivery] = await tx.query<{ write: string; status: WorkloadState | null }>(
-    'SELECT write, status FROM deliveries WHERE workload_id = $1 AND number = $2',
+  const [delivery] = await tx.query<{ write: string; heard_of: boolean }>(
+    `SELECT write, EXISTS (SELECT 1 FROM lifecycle_events l
+       WHERE l.delivery_id = d.delivery_id AND l.effect NOT IN ('mismatch', 'unknown_delivery')) AS heard_of
+     FROM deliveries d WHERE workload_id = $1 AND number = $2`,
     [row.workload_id, lease.delivery],
   );
   if (delivery?.write === 'not_written') return null;
-  if (delivery?.write !== 'intended' || !UNHEARD_OF.includes(delivery.status)) {
+  if (delivery?.write !== 'intended' || delivery.heard_of) {
     throw new Problem('workload.state_conflict', 'The delivery was made: its write or its executor was heard of.');
   }
   await tx.query(

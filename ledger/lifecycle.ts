@@ -102,9 +102,10 @@ async function insertEvidence(
   number: number,
 ): Promise<string | null> {
   const [inserted] = await tx.query<{ seq: string }>(
-    `INSERT INTO lifecycle_events (workload_id, delivery_number, delivery_id, event_id, status, occurred_at, worker_id, effect, record)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, 'recorded', $8)
-     ON CONFLICT (delivery_id, event_id) WHERE workload_id IS NOT NULL DO NOTHING RETURNING seq`,
+    `INSERT INTO lifecycle_events (workload_id, delivery_number, delivery_id, event_id, status, occurred_at, worker_id, pool_id,
+       effect, record)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'recorded', $9)
+     ON CONFLICT (delivery_id, event_id, pool_id) WHERE workload_id IS NOT NULL DO NOTHING RETURNING seq`,
     [
       row.workload_id,
       number,
@@ -113,6 +114,7 @@ async function insertEvidence(
       event.status,
       event.occurred_at,
       principal.workerId,
+      principal.poolId,
       JSON.stringify(event),
     ],
   );
@@ -185,8 +187,8 @@ async function recordStranger(
 ): Promise<RecordedLifecycle> {
   const named = 'unreadable' in record ? null : record;
   const rows = await db.query(
-    `INSERT INTO lifecycle_events (delivery_id, event_id, status, occurred_at, worker_id, effect, note, record)
-     SELECT $1::text, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text
+    `INSERT INTO lifecycle_events (delivery_id, event_id, status, occurred_at, worker_id, pool_id, effect, note, record)
+     SELECT $1::text, $2::text, $3::text, $4::text, $5::text, $10::text, $6::text, $7::text, $8::text
      WHERE (SELECT count(*) FROM lifecycle_events
             WHERE workload_id IS NULL AND worker_id = $5::text AND received_at > clock_timestamp() - interval '1 minute') < $9::int
      RETURNING seq`,
@@ -200,6 +202,7 @@ async function recordStranger(
       'unreadable' in record ? record.why : 'no_such_workload',
       JSON.stringify(record),
       STRANGERS_PER_MINUTE,
+      principal.poolId,
     ],
   );
   return { effect: rows.length > 0 ? effect : 'rate_limited', wake: null };

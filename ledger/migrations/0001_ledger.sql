@@ -205,12 +205,15 @@ CREATE TABLE lifecycle_events (
   occurred_at text,
   received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   worker_id text NOT NULL,
+  -- Of the worker that reported it.
+  pool_id text NOT NULL,
   effect text NOT NULL,
   note text,
   -- The rest of the record as JSON text.
   record text NOT NULL
 );
-CREATE UNIQUE INDEX lifecycle_once ON lifecycle_events (delivery_id, event_id) WHERE workload_id IS NOT NULL;
+-- By pool, so that nobody can take the event ids of another pool's executors.
+CREATE UNIQUE INDEX lifecycle_once ON lifecycle_events (delivery_id, event_id, pool_id) WHERE workload_id IS NOT NULL;
 CREATE INDEX lifecycle_by_workload ON lifecycle_events (workload_id, seq) WHERE workload_id IS NOT NULL;
 CREATE INDEX lifecycle_strangers ON lifecycle_events (worker_id, received_at) WHERE workload_id IS NULL;
 

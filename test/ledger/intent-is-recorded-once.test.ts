@@ -1,3 +1,5 @@
+import { DEFAULT_DEADLINES } from '../../contracts/policy';
+import type { IntentGranted } from '../../contracts/worker-protocol';
 import { recordIntent, releaseLease, reportWrite } from '../../ledger/deliveries';
 import { FreshLedger, intentKey, problemOf, race, refusal } from '../support/fresh-ledger';
 
@@ -17,8 +19,12 @@ test('one key is one intent with one answer, however often and at once it is sen
   const { write, workId, claim } = await claimed();
   const key = intentKey();
   const answers = await Promise.all(Array.from({ length: 10 }, () => recordIntent(ledger.db, write, key)));
-  expect(new Set(answers.map((answer) => JSON.stringify(answer))).size).toBe(1);
-  expect(answers[0]).toMatchObject({ delivery_number: claim.delivery_number, delivery_id: claim.delivery_id });
+  const [{ expires_at }] = answers as [IntentGranted];
+  for (const { ttl_ms, ...answer } of answers) {
+    expect(answer).toEqual({ delivery_number: claim.delivery_number, delivery_id: claim.delivery_id, expires_at });
+    expect(ttl_ms).toBeGreaterThan(0);
+    expect(ttl_ms).toBeLessThanOrEqual(DEFAULT_DEADLINES.start);
+  }
   expect(await ledger.deliveries(workId)).toHaveLength(1);
   expect(await ledger.audit(workId, 'workload.delivered')).toHaveLength(1);
 });
@@ -123,6 +129,21 @@ describe('a proven non-delivery', () => {
       expect((await ledger.workload(workId)).state).toBe('completed');
     },
   );
+
+  test('is not believed of a lost delivery that its executor was heard of before it went silent', async () => {
+    const { write, workId, principal } = await ledger.delivered();
+    await ledger.report(principal, workId, 'running');
+    await ledger.elapse(workId);
+    await ledger.settle(workId);
+    expect(await refusal(releaseLease(ledger.db, write, 'ENXIO'))).toBe('workload.state_conflict');
+    expect(await ledger.deliveries(workId)).toMatchObject([{ write: 'intended', status: 'lost' }]);
+  });
+
+  test('is believed though another pool pretends that the delivery runs', async () => {
+    const { write, workId } = await ledger.delivered();
+    await ledger.report(await ledger.enrol(), workId, 'running');
+    expect(await releaseLease(ledger.db, write, 'ENXIO')).toMatchObject({ state: 'queued' });
+  });
 
   test('of a cancelled workload proves that it never ran', async () => {
     const { write, workId, principal } = await ledger.delivered();

@@ -1,4 +1,5 @@
-import { TERMINAL_STATUSES, WORKLOAD_STATES, type WorkloadState } from '../../contracts/terminology';
+import type { TERMINAL_STATUSES } from '../../contracts/terminology';
+import { WORKLOAD_STATES, type WorkloadState } from '../../contracts/terminology';
 import type { OperatorAction } from '../../ledger/operator-actions';
 import { FreshLedger, problemOf, race } from '../support/fresh-ledger';
 
