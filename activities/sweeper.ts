@@ -1,6 +1,6 @@
 import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { Logger } from 'pino';
-import { workflowIdOf } from '../contracts/ids';
+import { workflowIdOf } from '../contracts/names';
 import type { Database } from '../ledger/database';
 import { noteCapacity, prune, takeUnswept, wakeAgain, wakeOverdue, type Retention } from '../ledger/sweeps';
 

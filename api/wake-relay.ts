@@ -1,6 +1,6 @@
 import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { Logger } from 'pino';
-import { CONTROL_TASK_QUEUE, workflowIdOf } from '../contracts/ids';
+import { CONTROL_TASK_QUEUE, workflowIdOf } from '../contracts/names';
 import { WAKE_SIGNAL, WORKLOAD_WORKFLOW, type Wake } from '../contracts/workflow';
 import type { Database } from '../ledger/database';
 import { markSent, takeUnsent, type UnsentWake } from '../ledger/outbox';

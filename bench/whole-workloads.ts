@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WorkflowNotFoundError } from '@temporalio/client';
-import { workflowIdOf } from '../contracts/ids';
+import { workflowIdOf } from '../contracts/names';
 import type { BenchSystem } from './bench-system';
 import { closedLoop, median, round, sampleOf, type Sample } from './measure';
 

@@ -1,5 +1,5 @@
 import type { SourceEvent } from '../contracts/events';
-import { deliveryIdOf } from '../contracts/ids';
+import { deliveryIdOf } from '../contracts/names';
 import type { RuleSnapshot } from '../contracts/policy';
 import { Problem } from '../contracts/problems';
 import type { WorkerState } from '../contracts/terminology';

@@ -1,4 +1,4 @@
-import { deliveryIdOf } from '../contracts/ids';
+import { deliveryIdOf } from '../contracts/names';
 import { Problem } from '../contracts/problems';
 import type { IntentGranted, LeaseOutcome } from '../contracts/worker-protocol';
 import { matchesHash, secretHash } from '../domain/secret';

@@ -1,4 +1,4 @@
-import { parseDeliveryId } from '../contracts/ids';
+import { parseDeliveryId } from '../contracts/names';
 import type { LifecycleEffect, LifecycleEvent, LifecycleRecord } from '../contracts/lifecycle';
 import type { WorkloadState } from '../contracts/terminology';
 import type { Fact, Verdict } from '../domain/workload-state';

@@ -3,7 +3,7 @@ import { Worker, type NativeConnection } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { createControlActivities } from '../activities/control-activities';
 import { Sweeper, type SweepSettings } from '../activities/sweeper';
-import { CONTROL_TASK_QUEUE } from '../contracts/ids';
+import { CONTROL_TASK_QUEUE } from '../contracts/names';
 import type { Database } from '../ledger/database';
 
 export interface ControlWorkerOptions {

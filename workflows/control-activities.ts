@@ -1,5 +1,5 @@
 import { ApplicationFailure, isCancellation, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
-import { CONTROL_TASK_QUEUE } from '../contracts/ids';
+import { CONTROL_TASK_QUEUE } from '../contracts/names';
 import type { ControlActivities, WorkloadView } from '../contracts/workflow';
 
 const local = proxyLocalActivities<ControlActivities>({

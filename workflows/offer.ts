@@ -1,5 +1,5 @@
 import { ActivityCancellationType, CancellationScope, proxyActivities } from '@temporalio/workflow';
-import { taskQueueOf } from '../contracts/ids';
+import { taskQueueOf } from '../contracts/names';
 import type { DeliverResult, PoolActivities, WorkloadView } from '../contracts/workflow';
 
 /** A worker that is silent for this long is lost and another one gets the task. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { parseDeliveryId } from '../../contracts/ids';
+import { parseDeliveryId } from '../../contracts/names';
 import { lifecycleEvent, type LifecycleRecord } from '../../contracts/lifecycle';
 import { LIFECYCLE_STATUSES, type LifecycleStatus } from '../../contracts/terminology';
 import { readJsonHead, type JsonHead } from './json-head';

@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { SEARCH_ATTRIBUTES } from '../../contracts/search-attributes';
-import { workflowIdOf } from '../../contracts/ids';
+import { workflowIdOf } from '../../contracts/names';
 import { startTemporalDevServer, type TemporalDevServer } from '../../workers/temporal-dev-server';
 import { eventually } from '../support/eventually';
 import { freshSchema, type FreshSchema } from '../support/fresh-schema';

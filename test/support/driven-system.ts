@@ -4,7 +4,7 @@ import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/wo
 import { pino } from 'pino';
 import { WakeRelay } from '../../api/wake-relay';
 import type { SourceEvent } from '../../contracts/events';
-import { deliveryIdOf, taskQueueOf, workflowIdOf } from '../../contracts/ids';
+import { deliveryIdOf, taskQueueOf, workflowIdOf } from '../../contracts/names';
 import { Problem } from '../../contracts/problems';
 import type { LifecycleStatus } from '../../contracts/terminology';
 import type { DeliverResult } from '../../contracts/workflow';

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { SourceEvent } from '../../contracts/events';
-import { deliveryIdOf } from '../../contracts/ids';
+import { deliveryIdOf } from '../../contracts/names';
 import type { LifecycleEvent } from '../../contracts/lifecycle';
 import { DEFAULT_DEADLINES, type RuleSnapshot } from '../../contracts/policy';
 import { Problem, type ProblemCode } from '../../contracts/problems';

@@ -1,6 +1,6 @@
 import { Worker, type NativeConnection } from '@temporalio/worker';
 import type { Logger } from 'pino';
-import { taskQueueOf } from '../../contracts/ids';
+import { taskQueueOf } from '../../contracts/names';
 import type { ControlPlaneClient } from '../../executors/control-plane-client';
 import type { Executor } from '../../executors/executor';
 import { KeptTemporalWorker, type StoppableWorker } from '../kept-temporal-worker';
