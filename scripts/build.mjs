@@ -61,8 +61,13 @@ function removeStale(sources) {
   }
 }
 
+/** Whether an output is missing; the incremental compiler does not look, it trusts its notes. */
+const outputsMissing = (sources) =>
+  sources.some((file) => /(?<!\.d)\.ts$/.test(file) && !existsSync(join(dist, file.replace(/\.ts$/, '.js'))));
+
 function compile(sources) {
   console.log('build: compiling TypeScript');
+  if (outputsMissing(sources)) rmSync(join(dist, '.tsbuildinfo'), { force: true });
   const tsc = require.resolve('typescript/bin/tsc');
   const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' });
   for (const file of sources.filter((name) => DATA_FILE.test(name))) {
@@ -95,7 +100,7 @@ async function build() {
   const inputs = { compile: fingerprint([...sources, ...settings.filter((file) => existsSync(join(root, file)))]) };
   const stamp = readStamp();
   let ok = true;
-  if (stamp.compile !== inputs.compile) {
+  if (stamp.compile !== inputs.compile || outputsMissing(sources)) {
     ok = compile(sources);
     writeStamp({ ...stamp, compile: ok ? inputs.compile : undefined });
   }
