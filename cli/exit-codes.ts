@@ -1,3 +1,5 @@
+import { FORCED_EXIT_CODE } from '../workers/run-process';
+
 /** What the exit code of `workloadd` says. */
 export const EXIT = {
   /** Done, or stopped in order. */
@@ -9,7 +11,7 @@ export const EXIT = {
   /** Another process uses the data dir. */
   inUse: 3,
   /** A second signal cut a stop short. */
-  forced: 130,
+  forced: FORCED_EXIT_CODE,
 } as const;
 
 /** The section of `--help`. */

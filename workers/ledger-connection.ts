@@ -30,7 +30,7 @@ export function openLedger(target: LedgerTarget, logger: Logger): Database {
 }
 
 /** The ledger's schema is older than the program. */
-export class LedgerNotMigrated extends Error {
+class LedgerNotMigrated extends Error {
   constructor(missing: readonly string[]) {
     super(
       `the ledger's schema lacks ${missing.join(', ')}: run \`workloadd migrate\` first, or start with --auto-migrate`,

@@ -178,12 +178,14 @@ async function startOwnWorker(
   { parts, logger, fail }: ProcessContext,
 ): Promise<void> {
   const log: Logger = logger.child({ component: 'worker', worker_id: options.worker.id });
+  const spool = await openDataDir(options.spoolDir ?? path.join(own.dataDir, 'workers', options.worker.id));
+  parts.add('spool lock', { stop: () => spool.release() });
   const executor = createOpenCrowExecutor({
     triggerPipe: own.openCrow.triggerPipe,
     lifecycleSocket: own.openCrow.lifecycleSocket,
     socketMode: options.lifecycleSocketMode,
     ...(options.lifecycleSocketGroup === undefined ? {} : { socketGroup: options.lifecycleSocketGroup }),
-    spoolDir: options.spoolDir ?? path.join(own.dataDir, 'workers', options.worker.id),
+    spoolDir: spool.path,
     logger: log,
   });
   const worker = await startPoolWorker({

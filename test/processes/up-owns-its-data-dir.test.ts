@@ -1,7 +1,8 @@
 import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { startWorkloadd } from '../support/processes';
-import { newDataDir, startUpProcess, type RunningUp } from '../support/up';
+import { commandLineOf } from '../../ledger/background-process';
+import { newDataDir, processesOf, startUpProcess, type RunningUp } from '../support/up';
 
 const dataDir = newDataDir();
 let up: RunningUp;
@@ -20,6 +21,14 @@ test('admin-token-file-is-0600-and-never-printed', async () => {
     expect(up.process.stdout + up.process.stderr).not.toContain(secret.slice(-20));
   }
   expect(up.process.stdout).toContain(file);
+});
+
+test('no secret is among the arguments of a process', () => {
+  const password = readFileSync(path.join(dataDir, 'postgres', 'superuser.password'), 'utf8').trim();
+  const credential = readFileSync(path.join(dataDir, 'worker.credential'), 'utf8').trim();
+  const all = processesOf(dataDir).flatMap((pid) => commandLineOf(pid) ?? []);
+  expect(all.length).toBeGreaterThan(10);
+  for (const secret of [up.token, password, credential]) expect(all.join(' ')).not.toContain(secret);
 });
 
 test('the greeting says what to set in OpenCrow and how to go on', () => {
