@@ -13,20 +13,30 @@ export interface LedgerTarget {
   maxConnections?: number | undefined;
 }
 
-/** The target of a database URL. Its `options` parameter gives way to the schema. */
-export function ledgerAt(url: string, schema?: string, maxConnections?: number): LedgerTarget {
-  const address = new URL(url);
-  if (schema !== undefined) address.searchParams.set('options', `-c search_path=${schema}`);
-  return { connection: { connectionString: address.href }, schema, maxConnections };
-}
+/** The target of a database URL. */
+export const ledgerAt = (url: string, schema?: string, maxConnections?: number): LedgerTarget => ({
+  connection: { connectionString: url },
+  schema,
+  maxConnections,
+});
 
 /** Opens the ledger without connecting yet. */
 export function openLedger(target: LedgerTarget, logger: Logger): Database {
   return new Database({
-    connection: target.connection,
+    connection: inSchema(target),
     ...(target.maxConnections === undefined ? {} : { maxConnections: target.maxConnections }),
     onConnectionLost: (code) => logger.warn({ code }, 'a connection to the ledger was lost'),
   });
+}
+
+/** What a URL says goes before all else, so the schema has to be put into it. */
+function inSchema({ connection, schema }: LedgerTarget): pg.PoolConfig {
+  if (schema === undefined) return connection;
+  const options = `-c search_path=${schema}`;
+  if (connection.connectionString === undefined) return { ...connection, options };
+  const url = new URL(connection.connectionString);
+  url.searchParams.set('options', options);
+  return { ...connection, connectionString: url.href };
 }
 
 /** The ledger's schema is older than the program. */

@@ -1,5 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
+import pg from 'pg';
 import { freshSchema, type FreshSchema } from '../support/fresh-schema';
 import { startWorkloadd } from '../support/processes';
 import { temporaryFolder } from '../support/temporary-folder';
@@ -7,6 +8,13 @@ import { temporaryFolder } from '../support/temporary-folder';
 let schema: FreshSchema;
 beforeAll(async () => (schema = await freshSchema()));
 afterAll(() => schema.drop());
+
+async function dropSchema(name: string): Promise<void> {
+  const client = new pg.Client(schema.url);
+  await client.connect();
+  await client.query(`DROP SCHEMA ${name} CASCADE`);
+  await client.end();
+}
 
 async function run(args: string[], env: NodeJS.ProcessEnv = { DATABASE_URL: schema.url }) {
   const command = startWorkloadd(args, env);
@@ -72,6 +80,17 @@ describe('operator commands', () => {
     expect(await run(['token', 'revoke', id])).toMatchObject({ code: 1 });
     expect((await run(['workers', 'clear-suspect', 'nobody', '--reason', 'test'])).code).toBe(1);
   });
+});
+
+test('a schema of its own is made by migrate and used by the others', async () => {
+  const own = `${schema.name}_own`;
+  const args = ['--database-schema', own];
+  expect((await run(['workers', 'list', ...args])).stderr).toContain('run `workloadd migrate`');
+  expect((await run(['migrate', ...args])).stdout).toContain('0001_ledger.sql');
+  expect((await run(['worker', 'enroll', '--worker-id', 'elsewhere', '--print', ...args])).code).toBe(0);
+  expect((await run(['workers', 'list', ...args])).stdout).toContain('elsewhere');
+  expect((await run(['workers', 'list'])).stdout).not.toContain('elsewhere');
+  await dropSchema(own);
 });
 
 describe('policy check', () => {
