@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import { Command } from 'commander';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Command, InvalidArgumentError } from 'commander';
 import { readExampleEvents } from './demo/example-event';
 import { progressOn, type Progress } from './demo/progress';
 import { runExamples, type Result } from './demo/run-examples';
@@ -10,7 +11,7 @@ import { wantsColours } from './demo/text-table';
 interface Flags {
   json?: boolean;
   keep?: boolean;
-  timeout: string;
+  timeout: number;
 }
 
 const POLICY = join(__dirname, 'demo-policy.yaml');
@@ -32,7 +33,7 @@ async function main(flags: Flags): Promise<number> {
   } catch (error) {
     progress.close();
     if (stop.aborted) return 130;
-    out.write(`\nThe demo broke down: ${reasonOf(error)}\n`);
+    out.write(`\nThe demo broke down: ${reasonOf(await deeperReason(stage, error))}\n`);
     for (const line of stage.complaints()) out.write(`  ${line}\n`);
     if (flags.json) console.log(JSON.stringify({ events: 0, decisions: {}, outcomes: {}, ok: false }));
     return 1;
@@ -58,7 +59,7 @@ async function play(
     restartOpenCrow: () => stage.killOpenCrow(),
     onLook: (runs) => progress.show(runs),
     onNote: (text) => progress.note(text),
-    timeoutMs: Number(flags.timeout) * 1000,
+    timeoutMs: flags.timeout * 1000,
     signal,
   });
   const results = await Promise.race([run, stage.brokenDown(), stopped]);
@@ -98,9 +99,19 @@ const aborted = (signal: AbortSignal): Promise<void> =>
     else signal.addEventListener('abort', () => resolve(), { once: true });
   });
 
+/** A request fails a moment before the process that should have answered it is seen to be gone. */
+function deeperReason(stage: Stage, error: unknown): Promise<unknown> {
+  return Promise.race([stage.brokenDown().catch((why: unknown) => why), sleep(500, error)]);
+}
+
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.cause ? `${error.message}: ${reasonOf(error.cause)}` : error.message;
+}
+
+function positive(text: string): number {
+  if (/^[1-9]\d{0,4}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('It must be a whole number of seconds, at least 1.');
 }
 
 new Command('npm run demo --')
@@ -110,7 +121,7 @@ new Command('npm run demo --')
   )
   .option('--json', 'progress on stderr, and one JSON object as the last line of stdout')
   .option('--keep', 'leave everything up at the end, until Ctrl-C')
-  .option('--timeout <seconds>', 'longest time for the events to end', '180')
+  .option('--timeout <seconds>', 'longest time for the events to end', positive, 180)
   .action(async (flags: Flags) => {
     process.exitCode = await main(flags);
   })

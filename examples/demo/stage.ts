@@ -50,12 +50,13 @@ export class Stage {
     return this.#service;
   }
 
-  /** Rejects when something that must run has ended. */
+  /** Rejects when something that must run has ended; before everything is up, never. */
   async brokenDown(): Promise<never> {
-    const service = this.#service!.ended.then((how) => {
+    if (!this.#service || !this.#openCrow) return new Promise(() => undefined);
+    const service = this.#service.ended.then((how) => {
       throw new Error(`\`workloadd up\` ended by itself (${how})`);
     });
-    return Promise.race([service, this.#openCrow!.failed]);
+    return Promise.race([service, this.#openCrow.failed]);
   }
 
   get api(): ApiClient {
@@ -70,7 +71,7 @@ export class Stage {
   complaints(): string[] {
     try {
       const lines = readFileSync(this.#serviceLog, 'utf8').trim().split('\n');
-      return lines.filter((line) => !/^\{"level":(10|20|30)\b/.test(line)).slice(-15);
+      return lines.filter((line) => !/^\{"level":"(trace|debug|info)"/.test(line)).slice(-15);
     } catch {
       return [];
     }
