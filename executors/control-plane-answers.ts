@@ -89,11 +89,11 @@ export function standingOf(problem: Problem): { state: WorkloadState | null; wai
  */
 export function problemFrom(
   status: number,
-  headers: Headers,
+  header: (name: string) => string | null,
   body: unknown,
 ): { problem: Problem | null; code: string | null; retryAfterMs: number | undefined } {
-  const retryAfterMs = retryAfter(headers.get('retry-after'));
-  const isProblem = headers.get('content-type')?.startsWith('application/problem+json') ?? false;
+  const retryAfterMs = retryAfter(header('retry-after'));
+  const isProblem = header('content-type')?.startsWith('application/problem+json') ?? false;
   const document = problemDocument.safeParse(isProblem ? body : undefined);
   if (!document.success) return { problem: null, code: null, retryAfterMs };
   const { code, detail, title, state, wait_ms } = document.data;

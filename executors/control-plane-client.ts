@@ -20,6 +20,7 @@ import {
   type GrantedClaim,
   type Lease,
 } from './control-plane-answers';
+import { HttpExchange, type HttpAnswer } from './http-exchange';
 
 const DEFAULT_TIMEOUT_MS = 10_000;
 
@@ -66,6 +67,7 @@ interface Call<T> {
 export class ControlPlaneClient {
   readonly #root: string;
   readonly #timeoutMs: number;
+  readonly #exchange = new HttpExchange();
 
   constructor(private readonly options: ControlPlaneClientOptions) {
     const base = new URL(options.baseUrl);
@@ -120,21 +122,22 @@ export class ControlPlaneClient {
   }
 
   async #call<T>(call: Call<T>): Promise<T> {
-    const { status, headers, text } = await this.#send(call);
+    const { status, header, text } = await this.#send(call);
     const body = parseJson(text);
     if (status >= 200 && status < 300) {
       const answer = call.answer.safeParse(body);
       if (answer.success) return answer.data;
       throw new ControlPlaneUnavailable(`http ${status} with an answer that is not understood`, status);
     }
-    const { problem, code, retryAfterMs } = problemFrom(status, headers, body);
+    const { problem, code, retryAfterMs } = problemFrom(status, header, body);
     if (problem && status < 500) throw problem;
     throw new ControlPlaneUnavailable(`http ${status} ${code ?? 'without a problem document'}`, status, retryAfterMs);
   }
 
-  async #send(call: Call<unknown>): Promise<{ status: number; headers: Headers; text: string }> {
+  async #send(call: Call<unknown>): Promise<HttpAnswer> {
     try {
-      const response = await fetch(call.path === '' ? this.#root : `${this.#root}/${call.path}`, {
+      return await this.#exchange.send({
+        url: call.path === '' ? this.#root : `${this.#root}/${call.path}`,
         method: call.method,
         headers: {
           accept: 'application/json',
@@ -143,10 +146,8 @@ export class ControlPlaneClient {
           ...(call.leaseToken ? { 'lease-token': call.leaseToken.reveal() } : {}),
         },
         ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
-        redirect: 'error',
-        signal: AbortSignal.timeout(this.#timeoutMs),
+        timeoutMs: this.#timeoutMs,
       });
-      return { status: response.status, headers: response.headers, text: await response.text() };
     } catch (error) {
       throw new ControlPlaneUnavailable(networkReason(error), null);
     }
@@ -161,9 +162,8 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** A code only: the text of a fetch error may quote a header. */
+/** A code only: the text of an error may quote a header. */
 function networkReason(error: unknown): string {
-  const { name, cause } = error as { name?: unknown; cause?: { code?: unknown } };
-  if (name === 'TimeoutError') return 'timeout';
-  return typeof cause?.code === 'string' ? cause.code : 'network_error';
+  const { code } = error as { code?: unknown };
+  return typeof code === 'string' ? code : 'network_error';
 }
