@@ -77,7 +77,7 @@ function report(
     lines.push(
       `The first work ended after ${pace.firstEnd.toFixed(1)} s, the last after ${pace.lastEnd.toFixed(1)} s.`,
     );
-  out.write(`${[...lines, '', ...nextSteps(addresses, flags.keep ?? false)].join('\n')}\n`);
+  out.write(`${[...lines, '', ...nextSteps(results, addresses, flags.keep ?? false)].join('\n')}\n`);
   if (flags.json) console.log(JSON.stringify(totalsOf(results)));
 }
 

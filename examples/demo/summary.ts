@@ -77,8 +77,9 @@ export interface Addresses {
 }
 
 /** The last words: what is still there, and what to try on it. */
-export function nextSteps(addresses: Addresses, kept: boolean): string[] {
+export function nextSteps(results: readonly Result[], addresses: Addresses, kept: boolean): string[] {
   const { apiUrl, tokenFile, temporalUiUrl } = addresses;
+  const eventful = results.find(({ record }) => (record?.delivery ?? 0) > 1) ?? results[0];
   const bearer = `-H "Authorization: Bearer $(cat ${tokenFile})"`;
   const look = kept ? '' : ' (gone with this run: `npm run demo -- --keep` leaves it up)';
   return [
@@ -87,7 +88,7 @@ export function nextSteps(addresses: Addresses, kept: boolean): string[] {
       ? 'Everything is still up; Ctrl-C stops and removes it. Next:'
       : 'Next, with --keep and the addresses it prints:',
     `  curl -s ${bearer} '${apiUrl}/api/workloads?state=lost'`,
-    `  curl -s ${bearer} '${apiUrl}/api/audit?limit=5'`,
+    `  curl -s ${bearer} ${apiUrl}/api/workloads/${eventful?.record?.workload_id ?? ''}`,
     `  curl -s ${bearer} -H 'Content-Type: application/json' -H 'Prefer: wait=5' \\`,
     `    -d '{"source":"rss","action":"triage","event_id":"try-1","data":{"entry_id":7,"category":"Security"}}' ${apiUrl}/api/events`,
   ];
