@@ -58,6 +58,8 @@ export async function recordIntent(db: Database, write: FencedWrite, intentKey: 
         extra: { state: row.state, wait_ms: waitMs(row) },
       });
     }
+    // The slot passes from the lease to the delivery here: no claim of this worker may count in between.
+    await tx.query('SELECT 1 FROM workers WHERE worker_id = $1 FOR UPDATE', [write.principal.workerId]);
     const number = row.delivery + 1;
     const deliveryId = deliveryIdOf(row.workload_id, number);
     await tx.query(

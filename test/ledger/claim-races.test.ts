@@ -1,6 +1,7 @@
 import { claim } from '../../ledger/claims';
 import { recordIntent, releaseLease } from '../../ledger/deliveries';
-import { FreshLedger, intentKey, problemOf, race, refusal } from '../support/fresh-ledger';
+import { eventually } from '../support/eventually';
+import { FreshLedger, intentKey, isBlocking, problemOf, race, refusal } from '../support/fresh-ledger';
 
 const ROUNDS = 25;
 
@@ -93,6 +94,27 @@ test('a cancel that meets an intent: either it never runs, or it is known that i
   // Until both have been first.
   for (let batch = 0; batch < 10 && (batch < 2 || seen.size < 2); batch += 1) await times(ROUNDS, round);
   expect(seen).toEqual(new Set([true, false]));
+});
+
+test('an intent that is under way when its lease runs out takes its slot before the worker can claim more', async () => {
+  const worker = await ledger.enrol();
+  const rule = { pool: worker.poolId, dedupe: { key: ledger.unique('key'), window: 0 } };
+  const [workId, other] = [await ledger.admitted(rule), await ledger.admitted({ pool: worker.poolId })];
+  const { write, claim: lease } = await ledger.claim(worker, workId, { ttlMs: 1000 });
+  const { answers } = await ledger.db.transaction(async (tx) => {
+    // Holds the intent up after it has looked at its lease.
+    await tx.query('SELECT 1 FROM dedupe_claims WHERE workload_id = $1 FOR UPDATE', [workId]);
+    const intent = recordIntent(ledger.db, write, intentKey());
+    await eventually(() => isBlocking(tx, `clock_timestamp() > '${lease.expires_at}'`));
+    let answered = false;
+    const claims = race([() => ledger.claim(worker, other)]).finally(() => (answered = true));
+    const waiting = '(SELECT count(*) > 1 FROM pg_locks WHERE NOT granted)';
+    await eventually(async () => answered || (await isBlocking(tx, waiting)));
+    return { answers: Promise.all([intent, claims]) };
+  });
+  const [intent, claims] = await answers;
+  expect(intent.delivery_number).toBe(1);
+  expect(claims).toEqual(['capacity.worker']);
 });
 
 test('the slot of a cancelled delivery stays taken until its end or its deadline', async () => {

@@ -70,6 +70,13 @@ test('after an intent nobody can claim, its own worker included', async () => {
   expect(await refusal(ledger.claim(other, workId))).toBe('workload.not_needed');
 });
 
+test('after the deadline of its offer there is no intent, though nothing has settled it yet', async () => {
+  const { write, workId } = await claimed();
+  await ledger.elapse(workId);
+  expect(await refusal(recordIntent(ledger.db, write, intentKey()))).toBe('workload.not_needed');
+  expect(await ledger.deliveries(workId)).toEqual([]);
+});
+
 test('the key is of no use once the write is reported or the executor has it', async () => {
   const one = await claimed();
   const key = intentKey();
