@@ -1,4 +1,5 @@
 import type { ControlActivities } from '../contracts/workflow';
+import { debugPoint } from '../domain/debug-point';
 import { admit } from '../ledger/admission';
 import type { Database } from '../ledger/database';
 import { settle } from '../ledger/settlement';
@@ -14,7 +15,15 @@ export interface ControlActivityOptions {
 export function createControlActivities({ db, suspectBackoffMs }: ControlActivityOptions): ControlActivities {
   const policies = new PolicyCache();
   return {
-    admit: (workloadId) => admit(db, policies.evaluate, workloadId),
-    settle: (workloadId) => settle(db, workloadId, suspectBackoffMs),
+    async admit(workloadId) {
+      const view = await admit(db, policies.evaluate, workloadId);
+      debugPoint('admit-committed');
+      return view;
+    },
+    async settle(workloadId) {
+      const view = await settle(db, workloadId, suspectBackoffMs);
+      debugPoint('settle-committed');
+      return view;
+    },
   };
 }

@@ -2,6 +2,7 @@ import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError, type Clien
 import type { Logger } from 'pino';
 import { CONTROL_TASK_QUEUE, workflowIdOf } from '../contracts/names';
 import { WAKE_SIGNAL, WORKLOAD_WORKFLOW, type Wake } from '../contracts/workflow';
+import { debugPoint } from '../domain/debug-point';
 import type { Database } from '../ledger/database';
 import { markSent, takeUnsent, type UnsentWake } from '../ledger/outbox';
 import { SEARCH_ATTRIBUTE_KEYS } from '../contracts/search-attributes';
@@ -94,6 +95,7 @@ export class WakeRelay implements WakeSender {
   private async deliver(wake: UnsentWake): Promise<void> {
     try {
       await this.options.client.connection.withDeadline(Date.now() + CALL_DEADLINE_MS, () => this.tell(wake));
+      debugPoint('wake-told');
       this.sent.push({ workload_id: wake.workload_id, wake_seq: wake.wake_seq });
       this.flushing ??= this.flushSoon();
     } catch (error) {

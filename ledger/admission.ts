@@ -3,6 +3,7 @@ import type { SourceEvent } from '../contracts/events';
 import type { RuleSnapshot } from '../contracts/policy';
 import type { Decision } from '../contracts/terminology';
 import type { WorkloadView } from '../contracts/workflow';
+import { debugPoint } from '../domain/debug-point';
 import type { Evaluation } from '../domain/policy/evaluate';
 import type { WorkloadTerms } from '../domain/workload-state';
 import { applyFact } from './change';
@@ -56,6 +57,7 @@ export async function admit(db: Database, evaluate: Evaluate, workloadId: string
         detail: { decision, rule: evaluation.ruleId, policy_hash: policy?.hash ?? null },
       },
     );
+    debugPoint('admit-uncommitted');
     return viewOf(change.row);
   });
 }

@@ -1,4 +1,5 @@
 import type { WorkloadView } from '../contracts/workflow';
+import { debugPoint } from '../domain/debug-point';
 import { isAwaitingExecutor } from '../domain/workload-state';
 import { applyFact } from './change';
 import type { Database } from './database';
@@ -17,6 +18,7 @@ export async function settle(db: Database, workloadId: string, suspectBackoffMs:
       if (change.row === row) break;
       if (isAwaitingExecutor(row.state) && change.path.includes('lost'))
         await markSuspect(tx, workloadId, row.delivery, suspectBackoffMs);
+      debugPoint('deadline-uncommitted');
       row = change.row;
     }
     return row && viewOf(row);

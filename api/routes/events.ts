@@ -4,6 +4,7 @@ import type { SourceEvent } from '../../contracts/events';
 import { Problem } from '../../contracts/problems';
 import { WORKLOAD_STATES } from '../../contracts/terminology';
 import { decisionRecord } from '../../contracts/workload-record';
+import { debugPoint } from '../../domain/debug-point';
 import { acceptEvent, type Accepted } from '../../ledger/accept';
 import type { TokenPrincipal } from '../../ledger/tokens';
 import type { RouteDeps } from '../app-deps';
@@ -86,6 +87,7 @@ const postEvent = route({
   problems: ['event.conflict'],
   handle: async ({ deps, principal, headers, body, response }) => {
     const accepted = await acceptEvent(deps.db, principal.tenantId, body, `token:${principal.tokenId}`);
+    debugPoint('accept-committed');
     wakeFor(deps, principal, body, accepted);
     const answer = answerOf(accepted);
     const location = { Location: answer.links.self };

@@ -3,6 +3,7 @@ import { workloadId } from '../../contracts/ids';
 import { WORKLOAD_STATES } from '../../contracts/terminology';
 import { completeRequest, failRequest, intentRequest, releaseRequest } from '../../contracts/worker-protocol';
 import type { LeaseOutcome } from '../../contracts/worker-protocol';
+import { debugPoint } from '../../domain/debug-point';
 import { failLease, recordIntent, releaseLease, reportWrite, type FencedWrite } from '../../ledger/deliveries';
 import type { WorkerPrincipal } from '../../ledger/workers';
 import type { RouteDeps } from '../app-deps';
@@ -53,10 +54,11 @@ const intentRoute = route({
     },
   },
   problems: ['lease.token_required', 'lease.stale', 'workload.not_needed', 'delivery.maybe_written'],
-  handle: async (request) => ({
-    status: 200,
-    body: await recordIntent(request.deps.db, writeOf(request), request.body.intent_key),
-  }),
+  handle: async (request) => {
+    const granted = await recordIntent(request.deps.db, writeOf(request), request.body.intent_key);
+    debugPoint('intent-committed');
+    return { status: 200, body: granted };
+  },
 });
 
 /** The lease routes that answer where the workload stands. */

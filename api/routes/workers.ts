@@ -4,6 +4,7 @@ import { LIFECYCLE_EFFECTS, lifecycleBatch, type LifecycleResults } from '../../
 import { Problem } from '../../contracts/problems';
 import { EXECUTORS, WORKLOAD_STATES } from '../../contracts/terminology';
 import { claimRequest, heartbeatRequest, workerSelf } from '../../contracts/worker-protocol';
+import { debugPoint } from '../../domain/debug-point';
 import { claim } from '../../ledger/claims';
 import { recordLifecycle } from '../../ledger/lifecycle';
 import { unsentOf } from '../../ledger/outbox';
@@ -111,6 +112,7 @@ const claimRoute = route({
     const lease = await claim(deps.db, principal, body.work_id, {
       executorRestarted: body.executor_restarted ?? false,
     });
+    debugPoint('claim-committed');
     return { status: 201, body: lease };
   },
 });
@@ -139,6 +141,7 @@ const lifecycleRoute = route({
     const results: LifecycleResults['results'] = [];
     for (const record of body.records) {
       const { effect, wake, state } = await recordLifecycle(deps.db, principal, record);
+      debugPoint('lifecycle-committed');
       if (wake) deps.wakes.send(unsentOf(wake));
       results.push({ effect, ...(state && { state }) });
     }

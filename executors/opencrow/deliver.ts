@@ -2,7 +2,7 @@ import { Problem } from '../../contracts/problems';
 import { Backoff, pause } from '../backoff';
 import type { GrantedClaim } from '../control-plane-answers';
 import { ControlPlaneUnavailable } from '../control-plane-client';
-import { debugPoint } from '../debug-point';
+import { debugPoint } from '../../domain/debug-point';
 import type { DeliveryContext, DeliveryOutcome, DeliveryTask } from '../executor';
 import { endByRefusal, stopRequested, waitFor, type Again, type DeliveryTools } from './delivery-steps';
 import { handOver } from './hand-over';
@@ -38,7 +38,8 @@ export async function deliver(
         context.heartbeat(step.waitingFor);
         backoff.reset();
       }
-      await pause(Math.max(backoff.next(), step.waitMs ?? 0), context.cancelSignal, context.drainSignal);
+      const news = step.waitingFor === 'capacity.worker' ? [tools.slotFreed()] : [];
+      await pause(Math.max(backoff.next(), step.waitMs ?? 0), context.cancelSignal, context.drainSignal, ...news);
     }
   } finally {
     clearInterval(heartbeats);

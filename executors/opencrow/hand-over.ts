@@ -4,7 +4,7 @@ import type { IntentGranted } from '../../contracts/worker-protocol';
 import { Backoff, pause } from '../backoff';
 import type { GrantedClaim } from '../control-plane-answers';
 import { ControlPlaneUnavailable } from '../control-plane-client';
-import { debugPoint } from '../debug-point';
+import { debugPoint } from '../../domain/debug-point';
 import type { DeliveryContext, DeliveryOutcome } from '../executor';
 import { endByRefusal, stopRequested, waitFor, type Again, type DeliveryTools } from './delivery-steps';
 import type { HeldLease } from './lease-folder';

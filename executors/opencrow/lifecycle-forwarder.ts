@@ -3,7 +3,7 @@ import type { LifecycleEffect, LifecycleRecord } from '../../contracts/lifecycle
 import { Problem } from '../../contracts/problems';
 import { Backoff, pause } from '../backoff';
 import { ControlPlaneUnavailable, type ControlPlaneClient } from '../control-plane-client';
-import { debugPoint } from '../debug-point';
+import { debugPoint } from '../../domain/debug-point';
 import type { SpoolEntry, SpoolReader } from '../spool/spool-reader';
 import { orderKeyOf, parseLifecycleDatagram } from './lifecycle-datagram';
 import type { Quarantine } from './quarantine';
@@ -21,7 +21,7 @@ const PERMANENT_STATUS = new Set([400, 409, 413, 415, 422]);
 
 /** What happens to records, for metrics. */
 export interface ForwarderHooks {
-  onForwarded?(effect: LifecycleEffect): void;
+  onForwarded?(effect: LifecycleEffect, record: LifecycleRecord): void;
   onQuarantined?(code: string): void;
   /** Records received and not yet taken by the control plane, at most the reader's window. */
   onBacklog?(count: number): void;
@@ -135,7 +135,8 @@ export class LifecycleForwarder {
       const { results } = await this.options.control.lifecycle(batch.map((item) => item.record));
       debugPoint('after-forward');
       this.#backoff.reset();
-      for (const { effect } of results) this.options.hooks?.onForwarded?.(effect);
+      for (const [index, { effect }] of results.entries())
+        this.options.hooks?.onForwarded?.(effect, batch[index]!.record);
       for (const { key } of batch) this.#stuckUntil.delete(key);
       await this.options.reader.acknowledge(batch.map((item) => item.entry));
       return 0;

@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { debugPoint } from '../debug-point';
+import { debugPoint } from '../../domain/debug-point';
 import { SpoolWriter } from '../spool/spool-writer';
 import { bindDatagramSocket, type BoundDatagramSocket } from './datagram-socket';
 import { STOP_THREAD, type LifecycleThreadInput, type LifecycleThreadMessage } from './lifecycle-thread-protocol';

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { sendDatagram } from '../../examples/simulated-opencrow/lifecycle-emitter';
-import type { DebugPoint } from '../../executors/debug-point';
+import type { DebugPoint } from '../../domain/debug-point';
 import { eventually } from '../support/eventually';
 import { FakeControlPlane, claimAnswer, takeAll, type Answer } from '../support/fake-control-plane';
 import { TestFifo } from '../support/fifo';

@@ -1,4 +1,4 @@
-/** Places where a test can end or freeze a worker process. */
+/** Places where a test can end or freeze a process; those of the worker first, then those of the api and the control worker. */
 export const DEBUG_POINTS = [
   'before-claim',
   'after-claim',
@@ -9,6 +9,15 @@ export const DEBUG_POINTS = [
   'after-append',
   'before-forward',
   'after-forward',
+  'accept-committed',
+  'wake-told',
+  'claim-committed',
+  'intent-committed',
+  'lifecycle-committed',
+  'admit-uncommitted',
+  'admit-committed',
+  'deadline-uncommitted',
+  'settle-committed',
 ] as const;
 export type DebugPoint = (typeof DEBUG_POINTS)[number];
 
