@@ -33,7 +33,7 @@ export const lifecycleEvent = z.strictObject({
 export type LifecycleEvent = z.infer<typeof lifecycleEvent>;
 
 /** A datagram that could not be read as a lifecycle event at all: kept as evidence of noise or forgery. */
-export const unreadableDatagram = z.strictObject({
+const unreadableDatagram = z.strictObject({
   unreadable: z.literal(true),
   /** Lower-case hex SHA-256 of the datagram. */
   sha256: z.string().regex(/^[0-9a-f]{64}$/),

@@ -9,7 +9,7 @@ const count = z.int().nonnegative();
 const code = z.string();
 
 /** One rule's part in a decision. `error` is a code and never holds values of the event. */
-export const ruleTrace = z
+const ruleTrace = z
   .object({
     rule_id: z.string(),
     outcome: z.enum(['matched', 'not_matched', 'error', 'not_reached']),
@@ -72,7 +72,7 @@ export const workloadSummary = z
 export type WorkloadSummaryRecord = z.infer<typeof workloadSummary>;
 
 /** One handing over to an executor. */
-export const deliveryRecord = z
+const deliveryRecord = z
   .object({
     number: count,
     /** The id it carries on the wire. */
@@ -96,7 +96,7 @@ export const deliveryRecord = z
   .meta({ id: 'Delivery' });
 
 /** One report of an executor, and what it did. */
-export const lifecycleReport = z
+const lifecycleReport = z
   .object({
     delivery_id: z.string(),
     delivery_number: count.nullable(),
@@ -115,7 +115,7 @@ export const lifecycleReport = z
   .meta({ id: 'LifecycleReport' });
 
 /** One row of the audit. */
-export const timelineEntry = z
+const timelineEntry = z
   .object({
     seq: count,
     at: time,

@@ -23,7 +23,7 @@ export function bodyHash(event: SourceEvent): Buffer {
 }
 
 /** JSON with object keys sorted by code unit, no spaces; lone surrogates and NUL stay escaped. */
-export function canonicalJson(value: JsonValue): string {
+function canonicalJson(value: JsonValue): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
   if (value !== null && typeof value === 'object') {
     const members = Object.keys(value)

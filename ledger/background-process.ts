@@ -85,7 +85,7 @@ export function findProcesses(matches: (args: string[]) => boolean): number[] {
 }
 
 /** Waits until a process is gone; false when it still runs after `timeoutMs`. */
-export async function waitForEnd(pid: number, timeoutMs: number): Promise<boolean> {
+async function waitForEnd(pid: number, timeoutMs: number): Promise<boolean> {
   const deadline = Date.now() + timeoutMs;
   while (isRunning(pid)) {
     if (Date.now() >= deadline) return false;

@@ -13,7 +13,7 @@ import type { WorkerPrincipal } from './workers';
 import { lockWorkload, type WorkloadRow } from './workload-row';
 
 /** Life of a lease before intent. */
-export const CLAIM_TTL_MS = 30_000;
+const CLAIM_TTL_MS = 30_000;
 
 export interface ClaimOptions {
   /** The worker saw its executor gone and back. Default false. */

@@ -6,7 +6,7 @@ import { applyFact } from './change';
 import type { Database, Queryable } from './database';
 import { clearSuspect } from './suspect-slot';
 import type { WorkerPrincipal } from './workers';
-import { lockWorkload, waitMs, type WorkloadRow } from './workload-row';
+import { lockWorkload, type WorkloadRow } from './workload-row';
 
 /** Records that belong to no workload are kept up to this many a worker and minute; the rest is only counted. */
 export const STRANGERS_PER_MINUTE = 100;
@@ -218,9 +218,3 @@ const EFFECTS: Record<Verdict, LifecycleEffect> = {
   conflict: 'recorded',
 };
 const effectOf = (verdict: Verdict): LifecycleEffect => EFFECTS[verdict];
-
-/** What a woken workflow is told, for display. */
-export const wakeOf = (row: WorkloadRow): { state: WorkloadState; wait_ms: number | null } => ({
-  state: row.state,
-  wait_ms: waitMs(row),
-});

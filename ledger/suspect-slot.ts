@@ -1,7 +1,5 @@
 import type { Queryable } from './database';
 
-/** First wait before one claim may probe a suspect slot, unless configured. */
-export const DEFAULT_SUSPECT_BACKOFF_MS = 60_000;
 const MAX_BACKOFF_MS = 30 * 60_000;
 
 /**

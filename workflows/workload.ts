@@ -18,7 +18,7 @@ import { DeadlineTimer } from './deadline-timer';
 import { Offer } from './offer';
 import { Publisher } from './publisher';
 
-export const wakeSignal = defineSignal<[Wake]>(WAKE_SIGNAL);
+const wakeSignal = defineSignal<[Wake]>(WAKE_SIGNAL);
 
 /**
  * Drives one workload: the ledger decides, this waits. After each wake, deadline or finished offer it goes by what the ledger

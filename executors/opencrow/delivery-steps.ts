@@ -13,6 +13,8 @@ export interface DeliveryTools {
   leases: LeaseFolder;
   /** Goes on reporting a lease in the background, after the delivery has ended. */
   reportLater(held: HeldLease): void;
+  /** Aborted when an executor's end was reported, which may have freed a slot; a new one each time. */
+  slotFreed(): AbortSignal;
 }
 
 /** Nothing was handed over: try once more, after `waitMs` or the usual backoff. */

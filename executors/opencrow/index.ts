@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import type { LifecycleEffect, LifecycleRecord } from '../../contracts/lifecycle';
 import type { ControlPlaneClient } from '../control-plane-client';
 import type { Executor, ExecutorStatus } from '../executor';
 import { SpoolReader } from '../spool/spool-reader';
@@ -48,6 +49,7 @@ class OpenCrowExecutor implements Executor {
   readonly #leases: LeaseFolder;
   readonly #socket: LifecycleSocket;
   readonly #stopping = new AbortController();
+  #slotFreed = new AbortController();
   readonly #background = new Set<Promise<void>>();
   #reader: SpoolReader | null = null;
   #forwarder: LifecycleForwarder | null = null;
@@ -91,7 +93,7 @@ class OpenCrowExecutor implements Executor {
       quarantine,
       control,
       logger,
-      ...(hooks ? { hooks } : {}),
+      hooks: { ...hooks, onForwarded: (effect, record) => this.#noteForwarded(effect, record) },
     });
     await this.#socket.start();
     await this.#leases.prepare();
@@ -104,7 +106,8 @@ class OpenCrowExecutor implements Executor {
     const reportLater = (held: HeldLease): void => {
       this.#inBackground(recoverLease(held, this.#leases, context.control, this.options.logger, this.#stopping.signal));
     };
-    return deliver(task, context, { pipe: this.#pipe, leases: this.#leases, reportLater });
+    const slotFreed = (): AbortSignal => this.#slotFreed.signal;
+    return deliver(task, context, { pipe: this.#pipe, leases: this.#leases, reportLater, slotFreed });
   };
 
   status(): ExecutorStatus {
@@ -118,6 +121,14 @@ class OpenCrowExecutor implements Executor {
     await this.#socket.stop();
     await this.#forwarder?.stop(graceMs);
     await Promise.all(this.#background);
+  }
+
+  /** An end that the control plane has taken may have freed a slot that a delivery waits for. */
+  #noteForwarded(effect: LifecycleEffect, record: LifecycleRecord): void {
+    this.options.hooks?.onForwarded?.(effect, record);
+    if ('unreadable' in record || record.status === 'running' || record.status === 'preempted') return;
+    this.#slotFreed.abort();
+    this.#slotFreed = new AbortController();
   }
 
   #inBackground(work: Promise<void>): void {

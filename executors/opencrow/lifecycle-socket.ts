@@ -1,11 +1,14 @@
 import { readFileSync } from 'node:fs';
-import { extname, join } from 'node:path';
+import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { Logger } from 'pino';
 import type { SpoolPosition } from '../spool/spool-format';
 import type { SpoolAlarm } from '../spool/spool-writer';
 import { STOP_THREAD, type LifecycleThreadInput, type LifecycleThreadMessage } from './lifecycle-thread-protocol';
 
+/** Threads run compiled code: when this file is run from the sources (tests), that of the build. */
+const BUILT = join(__dirname, __filename.endsWith('.ts') ? '../../dist/executors/opencrow' : '.');
+const THREAD_FILE = join(BUILT, 'lifecycle-thread.js');
 const RESTART_AFTER_MS = 1_000;
 
 export interface LifecycleSocketOptions {
@@ -46,11 +49,7 @@ export class LifecycleSocket {
   }
 
   #run(onReady: () => void, onFailed: (error: Error) => void): void {
-    const thread = new Worker(join(__dirname, `lifecycle-thread${extname(__filename)}`), {
-      workerData: this.options.input,
-      // From a checkout's sources (tests) the thread has to be compiled on the way; a build needs nothing.
-      execArgv: extname(__filename) === '.ts' ? ['--require', require.resolve('tsx/cjs')] : [],
-    });
+    const thread = new Worker(THREAD_FILE, { workerData: this.options.input });
     this.#thread = thread;
     let received = 0;
     thread.on('message', (message: LifecycleThreadMessage) => {

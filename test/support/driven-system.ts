@@ -131,7 +131,7 @@ export class DrivenSystem {
   /** Posts an event as the api does: commit, then a hint to the relay. */
   async post(event: Partial<SourceEvent> = {}, hint = true): Promise<Accepted> {
     this.ids += 1;
-    const full = { source: 'rss', action: 'triage', event_id: `e${this.ids}`, data: {}, ...event } as SourceEvent;
+    const full: SourceEvent = { source: 'rss', action: 'triage', event_id: `e${this.ids}`, data: {}, ...event };
     const accepted = await acceptEvent(this.db, 'default', full, 'test');
     if (!accepted.duplicate && hint) {
       this.relay.send({

@@ -1,11 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { Client, Connection } from '@temporalio/client';
-import { temporal } from '@temporalio/proto';
 import { SEARCH_ATTRIBUTES } from '../../contracts/search-attributes';
+import { ensureSearchAttributes } from '../../workers/search-attributes';
 import { testEnvironment } from './environment';
 import { eventually } from './eventually';
-
-const { IndexedValueType } = temporal.api.enums.v1;
 
 /** A Temporal namespace of one test file's own, with the service's search attributes. */
 export interface FreshNamespace {
@@ -23,10 +21,7 @@ export async function freshNamespace(): Promise<FreshNamespace> {
     workflowExecutionRetentionPeriod: { seconds: 86_400 as unknown as never },
   });
   const client = new Client({ connection, namespace: name });
-  const keywords = Object.values(SEARCH_ATTRIBUTES).map((attribute) => [attribute, IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD]);
-  await eventually(async () => {
-    await connection.operatorService.addSearchAttributes({ namespace: name, searchAttributes: Object.fromEntries(keywords) });
-  });
+  await eventually(() => ensureSearchAttributes(connection, name, Object.values(SEARCH_ATTRIBUTES)));
   await eventually(() => client.workflow.count('WorkloadState = "none"'));
   return { name, client, close: () => connection.close() };
 }

@@ -50,7 +50,7 @@ export async function startOpenCrow(options: {
 }): Promise<OpenCrowProcess> {
   const { sessionDir, lifecycleSocket = '', instance = 'crow1', script = {} } = options;
   const args = [
-    ...['--require', require.resolve('tsx/cjs'), join(ROOT, 'examples/simulated-opencrow/main.ts')],
+    join(ROOT, 'dist/examples/simulated-opencrow/main.js'),
     ...['--session-dir', sessionDir, '--lifecycle-socket', lifecycleSocket, '--instance', instance],
     ...['--script', JSON.stringify(script), '--received-log', join(sessionDir, 'log.jsonl'), '--exit-with-stdin'],
   ];

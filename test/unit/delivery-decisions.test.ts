@@ -18,6 +18,7 @@ const OUTCOME: Answer = { json: { state: 'delivered', wait_ms: 1_000 } };
 class Stage {
   readonly api = new FakeControlPlane();
   readonly fifo = new TestFifo();
+  readonly slotFreed = new AbortController();
   readonly cancel = new AbortController();
   readonly drain = new AbortController();
   readonly later: HeldLease[] = [];
@@ -47,7 +48,12 @@ class Stage {
         drainSignal: this.drain.signal,
         logger,
       },
-      { pipe: this.pipe, leases: this.leases, reportLater: (held) => this.later.push(held) },
+      {
+        pipe: this.pipe,
+        leases: this.leases,
+        reportLater: (held) => this.later.push(held),
+        slotFreed: () => this.slotFreed.signal,
+      },
     );
   }
 
@@ -100,6 +106,15 @@ test('capacity is waited for as long as Retry-After says, then claimed again', a
   const started = Date.now();
   expect(await stage.deliver()).toMatchObject({ outcome: 'delivered' });
   expect(Date.now() - started).toBeGreaterThanOrEqual(990);
+});
+
+test('an end that was reported ends the wait for capacity at once', async () => {
+  stage.fifo.openReader();
+  stage.script({ claims: [{ problem: 'capacity.worker', retryAfter: 3_600 }, claimAnswer()] });
+  const delivery = stage.deliver();
+  await eventually(() => stage.heartbeats.includes('capacity.worker'));
+  stage.slotFreed.abort();
+  expect(await delivery).toMatchObject({ outcome: 'delivered' });
 });
 
 test('it heartbeats while it waits, and says for what', async () => {

@@ -7,7 +7,7 @@ import { SpoolWriter, type SpoolAlarm } from '../../executors/spool/spool-writer
 import { temporaryFolder } from '../support/temporary-folder';
 
 const CHILD = `
-const { SpoolWriter } = require('./executors/spool/spool-writer.ts');
+const { SpoolWriter } = require('./dist/executors/spool/spool-writer.js');
 const [folder, first] = process.argv.slice(1);
 let next = Number(first);
 const spool = new SpoolWriter({ folder, segmentBytes: 4096, onAlarm() {}, onDurable() {} });
@@ -24,7 +24,7 @@ go();
 
 /** Appends numbered records in a process of its own, which dies by SIGKILL in mid-work. The last number known durable. */
 async function appendUntilKilled(folder: string, first: number, lifeMs: number): Promise<number> {
-  const args = ['--require', require.resolve('tsx/cjs'), '-e', CHILD, folder, String(first)];
+  const args = ['-e', CHILD, folder, String(first)];
   const child = spawn(process.execPath, args, {
     cwd: resolve(__dirname, '../..'),
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -29,11 +29,12 @@ async function post(action: string, event: Partial<SourceEvent> = {}): Promise<s
 /** What the Web UI shows of a workload: search attributes, summary and current details. */
 async function shown(id: string): Promise<{ attributes: Record<string, unknown>; text: string }> {
   const handle = system.workflow(id);
-  const { searchAttributes, raw } = await handle.describe();
+  const { typedSearchAttributes, raw } = await handle.describe();
+  const attributes = Object.fromEntries(typedSearchAttributes.getAll().map(({ key, value }) => [key.name, value]));
   const metadata = await handle.query<{ currentDetails?: string }>('__temporal_workflow_metadata');
   const config = raw.executionConfig?.userMetadata;
   const words = [config?.summary?.data, config?.details?.data].map((data) => Buffer.from(data ?? []).toString());
-  return { attributes: searchAttributes, text: [...words, metadata.currentDetails].join('\n') };
+  return { attributes, text: [...words, metadata.currentDetails].join('\n') };
 }
 
 interface Story {
@@ -112,13 +113,13 @@ test.each(stories)('$end by $reason is described with source, action, rule, stat
   await eventually(async () => {
     const { attributes, text } = await shown(id);
     expect(attributes).toMatchObject({
-      WorkloadState: [story.end],
-      WorkloadTenant: ['default'],
-      WorkloadSource: ['rss'],
+      WorkloadState: story.end,
+      WorkloadTenant: 'default',
+      WorkloadSource: 'rss',
     });
-    if (story.rule !== null) expect(attributes['WorkloadRule']).toEqual([story.rule]);
+    if (story.rule !== null) expect(attributes['WorkloadRule']).toBe(story.rule);
     for (const word of ['rss', story.end, story.reason, story.rule ?? 'no rule']) expect(text).toContain(word);
-    expect(text).toContain(String(attributes['WorkloadAction'] as string));
+    expect(text).toContain(attributes['WorkloadAction']);
   });
 });
 
