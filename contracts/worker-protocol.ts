@@ -11,6 +11,11 @@ import type { SourceEvent } from './events';
 /** `POST claims`: the right to act for one workload. */
 export const claimRequest = z.strictObject({
   work_id: z.string().max(64),
+  /**
+   * Random per attempt, made in memory only. A claim repeated with it, because its answer was lost, is the same attempt;
+   * without it a repeat before intent counts as an attempt that failed.
+   */
+  claim_key: z.string().min(16).max(64).optional(),
   /** The worker saw its executor gone and back since its last claim: closes a suspect slot. */
   executor_restarted: z.boolean().optional(),
 });

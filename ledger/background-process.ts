@@ -26,6 +26,8 @@ export async function startInBackground(options: BackgroundProcessOptions): Prom
     renameSync(options.logFile, `${options.logFile}.old`);
   }
   const log = openSync(options.logFile, 'a', 0o600);
+  // What a server writes is nobody else's to read; a child takes our mask at the moment it is made.
+  const umask = process.umask(0o077);
   try {
     const child: ChildProcess = spawn(options.command, [...options.args], {
       detached: true,
@@ -34,6 +36,7 @@ export async function startInBackground(options: BackgroundProcessOptions): Prom
       env: options.env,
       ...(options.account && { uid: options.account.uid, gid: options.account.gid }),
     });
+    process.umask(umask);
     await new Promise<void>((resolve, reject) => {
       child.once('spawn', resolve);
       child.once('error', reject);
@@ -42,6 +45,7 @@ export async function startInBackground(options: BackgroundProcessOptions): Prom
     child.unref();
     return child.pid!;
   } finally {
+    process.umask(umask);
     closeSync(log);
   }
 }

@@ -4,7 +4,7 @@ import type { RuleSnapshot } from '../contracts/policy';
 import { Problem } from '../contracts/problems';
 import type { WorkerState } from '../contracts/terminology';
 import type { Claim } from '../contracts/worker-protocol';
-import { randomSecret, secretHash } from '../domain/secret';
+import { matchesHash, randomSecret, secretHash } from '../domain/secret';
 import { applyFact } from './change';
 import type { Database, Queryable } from './database';
 import { isLive, leaseOf, type LeaseRow } from './lease';
@@ -18,6 +18,8 @@ const CLAIM_TTL_MS = 30_000;
 export interface ClaimOptions {
   /** The worker saw its executor gone and back. Default false. */
   executorRestarted?: boolean;
+  /** The attempt's own key: a claim repeated with it counts nothing. */
+  claimKey?: string | undefined;
   /** Default {@link CLAIM_TTL_MS}. */
   ttlMs?: number;
 }
@@ -68,12 +70,21 @@ async function tryClaim(
   const lease = await leaseOf(tx, workId);
   const held = heldBy(lease, principal, row!);
   if (held) return { refusal: held };
+  if (isRepeated(lease, principal, options.claimKey)) {
+    return { claim: await writeLease(tx, row!, lease, principal, options) };
+  }
   const counted = await countFailedAttempt(tx, row!, lease, principal);
   if (counted.state !== 'queued') return { refusal: notNeeded(counted) };
   const full = noCapacity(worker!);
   if (full) return { refusal: full };
   if (worker!.suspect) await takeProbe(tx, principal.workerId);
-  return { claim: await writeLease(tx, counted, lease, principal, options.ttlMs ?? CLAIM_TTL_MS) };
+  return { claim: await writeLease(tx, counted, lease, principal, options) };
+}
+
+/** The same attempt asks again: the answer to its claim was lost. */
+function isRepeated(lease: LeaseRow | null, principal: WorkerPrincipal, claimKey: string | undefined): boolean {
+  if (!lease || !isLive(lease) || lease.delivery !== null || lease.worker_id !== principal.workerId) return false;
+  return claimKey !== undefined && lease.claim_key_hash !== null && matchesHash(claimKey, lease.claim_key_hash);
 }
 
 async function lockWorker(
@@ -201,16 +212,17 @@ async function writeLease(
   row: WorkloadRow,
   previous: LeaseRow | null,
   principal: WorkerPrincipal,
-  ttlMs: number,
+  { ttlMs = CLAIM_TTL_MS, claimKey }: ClaimOptions,
 ): Promise<Claim> {
   const token = randomSecret();
   const epoch = previous ? Number(previous.epoch) + 1 : 1;
   const [written] = await tx.query<{ expires_at: Date; body: string; rule: string }>(
     `WITH lease AS (
-       INSERT INTO leases AS l (work_id, epoch, token_hash, worker_id, credential_id, claimed_at, expires_at)
-       VALUES ($1, $2::bigint, $3, $4::text, $5, clock_timestamp(), clock_timestamp() + $6::float8 * interval '1 millisecond')
+       INSERT INTO leases AS l (work_id, epoch, token_hash, worker_id, credential_id, claim_key_hash, claimed_at, expires_at)
+       VALUES ($1, $2::bigint, $3, $4::text, $5, $9, clock_timestamp(), clock_timestamp() + $6::float8 * interval '1 millisecond')
        ON CONFLICT (work_id) DO UPDATE SET epoch = excluded.epoch, token_hash = excluded.token_hash,
-         worker_id = excluded.worker_id, credential_id = excluded.credential_id, claimed_at = excluded.claimed_at,
+         worker_id = excluded.worker_id, credential_id = excluded.credential_id,
+         claim_key_hash = excluded.claim_key_hash, claimed_at = excluded.claimed_at,
          expires_at = excluded.expires_at, delivery = NULL, closed_at = NULL, close_reason = NULL
        RETURNING expires_at
      ), note AS (
@@ -227,6 +239,7 @@ async function writeLease(
       ttlMs,
       row.tenant_id,
       `worker:${principal.workerId}`,
+      claimKey === undefined ? null : secretHash(claimKey),
     ],
   );
   const rule = JSON.parse(written!.rule) as RuleSnapshot;

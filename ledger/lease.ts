@@ -9,6 +9,7 @@ export interface LeaseRow {
   token_hash: Buffer;
   worker_id: string;
   credential_id: string;
+  claim_key_hash: Buffer | null;
   claimed_at: Date;
   expires_at: Date;
   delivery: number | null;

@@ -149,10 +149,15 @@ async function concludeEvidence(
          double_execution = double_execution OR $6::boolean,
          status = CASE WHEN $8::boolean AND status IN ('cancelled', 'lost') THEN $9::text ELSE status END,
          ended_at = CASE WHEN $8::boolean THEN coalesce(ended_at, clock_timestamp()) ELSE ended_at END,
-         slot_until = CASE WHEN $8::boolean THEN NULL ELSE slot_until END
+         slot_until = CASE WHEN $8::boolean THEN NULL
+           WHEN $9::text = 'running' AND slot_until IS NOT NULL AND NOT $15::boolean
+             THEN greatest(slot_until, clock_timestamp() + $16::float8 * interval '1 millisecond')
+           ELSE slot_until END
        WHERE workload_id = $10 AND number = $11 AND $7::boolean
      ), workload AS (
-       UPDATE workloads SET double_execution = true WHERE workload_id = $10 AND $6::boolean
+       UPDATE workloads SET double_execution = double_execution OR $6::boolean,
+         may_still_run = may_still_run AND NOT ($8::boolean AND delivery = $11)
+       WHERE workload_id = $10 AND ($6::boolean OR ($8::boolean AND may_still_run))
      )
      INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
      SELECT $12::text, $10, 'lifecycle.' || $9::text, $13::text, jsonb_build_object('effect', $2::text, 'why', $3::text,
@@ -174,6 +179,7 @@ async function concludeEvidence(
       actor,
       event.event_id,
       applied,
+      row.terms?.deadlines.run ?? 0,
     ],
   );
 }

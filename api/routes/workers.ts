@@ -111,6 +111,7 @@ const claimRoute = route({
     if (!workloadId.safeParse(body.work_id).success) throw new Problem('not_found', 'No such workload.');
     const lease = await claim(deps.db, principal, body.work_id, {
       executorRestarted: body.executor_restarted ?? false,
+      claimKey: body.claim_key,
     });
     debugPoint('claim-committed');
     return { status: 201, body: lease };

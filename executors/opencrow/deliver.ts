@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { Problem } from '../../contracts/problems';
 import { Backoff, pause } from '../backoff';
 import type { GrantedClaim } from '../control-plane-answers';
@@ -23,6 +24,7 @@ export async function deliver(
   tools: DeliveryTools,
 ): Promise<DeliveryOutcome> {
   const progress: { waitingFor: string | null } = { waitingFor: null };
+  const claimKey = randomBytes(24).toString('base64url');
   context.heartbeat(null);
   const heartbeats = setInterval(() => context.heartbeat(progress.waitingFor), HEARTBEAT_EVERY_MS);
   const backoff = new Backoff(FIRST_WAIT_MS, LONGEST_WAIT_MS);
@@ -30,7 +32,7 @@ export async function deliver(
     for (;;) {
       const stopped = stopRequested(context);
       if (stopped) return stopped;
-      const step = await attempt(task, context, tools);
+      const step = await attempt(task, claimKey, context, tools);
       if ('outcome' in step) return step;
       if (progress.waitingFor !== step.waitingFor) {
         context.logger.info({ waiting_for: step.waitingFor }, 'a delivery waits');
@@ -48,6 +50,7 @@ export async function deliver(
 
 async function attempt(
   task: DeliveryTask,
+  claimKey: string,
   context: DeliveryContext,
   tools: DeliveryTools,
 ): Promise<DeliveryOutcome | Again> {
@@ -55,7 +58,7 @@ async function attempt(
   if (!opening.ok) return { again: true, waitingFor: opening.reason };
   try {
     debugPoint('before-claim');
-    const claim = await claimWork(task, context, tools);
+    const claim = await claimWork(task, claimKey, context, tools);
     if ('outcome' in claim || 'again' in claim) return claim;
     debugPoint('after-claim');
     return await handOver(claim, opening.pipe, context, tools);
@@ -66,6 +69,7 @@ async function attempt(
 
 async function claimWork(
   task: DeliveryTask,
+  claimKey: string,
   context: DeliveryContext,
   tools: DeliveryTools,
 ): Promise<GrantedClaim | DeliveryOutcome | Again> {
@@ -73,6 +77,7 @@ async function claimWork(
   try {
     const claim = await context.control.claim({
       work_id: task.workId,
+      claim_key: claimKey,
       ...(restarted ? { executor_restarted: true } : {}),
     });
     if (restarted) tools.pipe.restartReported();

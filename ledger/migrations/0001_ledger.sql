@@ -160,6 +160,8 @@ CREATE TABLE leases (
   token_hash bytea NOT NULL,
   worker_id text NOT NULL REFERENCES workers,
   credential_id text NOT NULL,
+  -- Tells a claim repeated by the same attempt from one after a crash; NULL when the worker sends none.
+  claim_key_hash bytea,
   claimed_at timestamptz NOT NULL,
   expires_at timestamptz NOT NULL,
   -- The delivery recorded under this lease; NULL before intent.

@@ -130,6 +130,19 @@ test('the slot of a cancelled delivery stays taken until its end or its deadline
   expect((await ledger.workload(workId)).state).toBe('cancelled');
 });
 
+test('a cancelled delivery that runs keeps its slot to the run deadline, and is known to be over at its end', async () => {
+  const { principal, workId } = await ledger.delivered();
+  const slotEnd = async (): Promise<number> => (await ledger.deliveries(workId))[0]!.slot_until!.getTime();
+  const start = await slotEnd();
+  await ledger.operate(workId, { action: 'cancel' });
+  expect(await slotEnd()).toBe(start);
+  await ledger.report(principal, workId, 'running');
+  expect(await slotEnd()).toBeGreaterThan(start);
+  expect((await ledger.workload(workId)).may_still_run).toBe(true);
+  await ledger.report(principal, workId, 'completed');
+  expect(await ledger.workload(workId)).toMatchObject({ state: 'cancelled', may_still_run: false });
+});
+
 describe('what a claim is refused with', () => {
   test('another pool, another tenant, an unknown workload', async () => {
     const worker = await ledger.enrol();

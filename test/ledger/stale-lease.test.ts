@@ -122,6 +122,18 @@ describe('attempts', () => {
     expect((await ledger.lease(workId))!.closed_at).not.toBeNull();
   });
 
+  test('a claim repeated with its own key, because its answer was lost, counts nothing and gets a new token', async () => {
+    const worker = await ledger.enrol();
+    const workId = await ledger.admitted({ pool: worker.poolId });
+    const claimKey = intentKey();
+    const { write: unheard } = await ledger.claim(worker, workId, { claimKey });
+    for (let repeat = 0; repeat < MAX_ATTEMPTS + 1; repeat += 1) await ledger.claim(worker, workId, { claimKey });
+    expect(await ledger.workload(workId)).toMatchObject({ state: 'queued', attempts: 0 });
+    await expectStale('intent', unheard, 'mismatch');
+    await ledger.claim(worker, workId, { claimKey: intentKey() });
+    expect(await ledger.workload(workId)).toMatchObject({ attempts: 1 });
+  });
+
   test('a failure that the worker reports counts once, also when another one claims after it', async () => {
     const worker = await ledger.enrol();
     const workId = await ledger.admitted({ pool: worker.poolId });

@@ -130,8 +130,15 @@ export class LedgerModel {
     if (write === undefined || write === 'not_written') return keep('unknown_delivery', false);
     if (worker === 2 || record.mismatching) return keep('mismatch', false);
     const step = this.apply({ type: 'lifecycle', delivery: number, status });
-    if (status !== 'running' && status !== 'preempted') this.slots.delete(number);
+    if (status !== 'running' && status !== 'preempted') this.noteEnd(number, step);
     return keep(step.verdict, step.path.length > 0);
+  }
+
+  /** The executor is done with a delivery, whatever that changes. */
+  private noteEnd(number: number, step: Transition): void {
+    this.slots.delete(number);
+    const evidenceOnly = step.verdict !== 'applied' && step.verdict !== 'corrected';
+    if (evidenceOnly && number === this.progress.delivery) this.progress = { ...this.progress, mayStillRun: false };
   }
 
   elapse(): void {
