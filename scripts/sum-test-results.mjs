@@ -10,5 +10,8 @@ const failed = results.reduce(
   (sum, result) => sum + result.numFailedTests + (result.numRuntimeErrorTestSuites ?? 0),
   0,
 );
+for (const { assertionResults } of results.flatMap(({ testResults = [] }) => testResults)) {
+  for (const { status, fullName } of assertionResults) if (status === 'pending') console.log(`skipped: ${fullName}`);
+}
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
