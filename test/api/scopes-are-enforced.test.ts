@@ -48,7 +48,7 @@ test.each(guarded)('%s opens only with what it says', async (_name, { method, pa
 
 test("a worker's credential does not open another worker's routes", async () => {
   expect((await api.ask('GET', '/api/workers/w1', { token: worker })).body).toEqual({
-    worker: { worker_id: 'w1', pool_id: 'default', status: 'active' },
+    worker: { worker_id: 'w1', pool_id: 'default', status: 'active', max_open_deliveries: 1 },
   });
   const foreign = await api.ask('GET', '/api/workers/w2', { token: worker });
   expect([foreign.status, foreign.body.code]).toEqual([403, 'auth.scope_required']);

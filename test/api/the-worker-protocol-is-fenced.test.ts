@@ -142,7 +142,9 @@ test('what cannot be a workload is not found, and what cannot be stored is refus
 
 test('a heartbeat tells the state, and an operator sees the worker', async () => {
   const answer = await post('heartbeat', { version: '1.2.3', current_load: 1, active_work_ids: [], sequence: 1 });
-  expect(answer.body).toEqual({ worker: { worker_id: 'w1', pool_id: 'default', status: 'active' } });
+  expect(answer.body).toEqual({
+    worker: { worker_id: 'w1', pool_id: 'default', status: 'active', max_open_deliveries: 100 },
+  });
   const operator = await api.newToken(['operator']);
   const { text } = await api.ask('GET', '/api/admin/workers', { token: operator });
   expect(JSON.parse(text)).toMatchObject({

@@ -96,7 +96,9 @@ test('without a reader nothing is claimed; when OpenCrow is back the claim says 
   expect(stage.api.routes()).toEqual([]);
   stage.fifo.openReader();
   expect(await delivery).toMatchObject({ outcome: 'delivered' });
-  expect(stage.bodies('claims')).toEqual([{ work_id: 'wl_1', executor_restarted: true }]);
+  expect(stage.bodies('claims')).toEqual([
+    { work_id: 'wl_1', claim_key: expect.any(String), executor_restarted: true },
+  ]);
   expect(stage.pipe.restartSeen).toBe(false);
 });
 
@@ -238,7 +240,8 @@ test('OpenCrow gone between intent and write is a proven non-delivery: released,
   });
   expect(await stage.deliver()).toMatchObject({ outcome: 'delivered' });
   expect(stage.bodies('release')).toEqual([{ reason: 'EPIPE' }]);
-  expect(stage.bodies('claims')[1]).toEqual({ work_id: 'wl_1', executor_restarted: true });
+  const [first, second] = stage.bodies('claims');
+  expect(second).toEqual({ work_id: 'wl_1', claim_key: first!['claim_key'], executor_restarted: true });
   expect(new Set(stage.bodies('intent').map((body) => body['intent_key'])).size).toBe(2);
   expect(stage.fifo.read().match(/workload\.v1/g)).toHaveLength(1);
 });
