@@ -29,7 +29,13 @@ export interface BenchSystem {
   stop(): Promise<void>;
 }
 
-export async function startBench(log: (text: string) => void): Promise<BenchSystem> {
+export interface BenchOptions {
+  /** The Temporal server keeps its state in memory instead of a file. */
+  inMemory: boolean;
+  log: (text: string) => void;
+}
+
+export async function startBench({ inMemory, log }: BenchOptions): Promise<BenchSystem> {
   const folder = await mkdtemp(path.join(os.tmpdir(), 'workloadd-bench-'));
   const stops: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })];
   const stop = async (): Promise<void> => {
@@ -40,7 +46,7 @@ export async function startBench(log: (text: string) => void): Promise<BenchSyst
     stops.push(() => postgres.stop());
     const server = await startTemporalDevServer({
       dataDir: folder,
-      inMemory: true,
+      inMemory,
       announce: log,
       searchAttributes: Object.values(SEARCH_ATTRIBUTES),
     });
