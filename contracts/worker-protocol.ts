@@ -16,7 +16,10 @@ export const claimRequest = z.strictObject({
    * without it a repeat before intent counts as an attempt that failed.
    */
   claim_key: z.string().min(16).max(64).optional(),
-  /** The worker saw its executor gone and back since its last claim: closes a suspect slot. */
+  /**
+   * The worker saw its executor gone and back since it last said so: closes a suspect slot, and marks open deliveries suspect
+   * until something is heard of them.
+   */
   executor_restarted: z.boolean().optional(),
 });
 export type ClaimRequest = z.infer<typeof claimRequest>;
@@ -117,6 +120,8 @@ export const heartbeatRequest = z.strictObject({
   active_work_ids: z.array(z.string().max(64)).max(500).optional(),
   last_error_code: storableText(64).optional(),
   sequence: z.number().int().min(0).optional(),
+  /** The worker saw its executor gone and back since it last said so: see `POST claims`. */
+  executor_restarted: z.boolean().optional(),
 });
 export interface HeartbeatAnswer {
   worker: {

@@ -92,6 +92,8 @@ const deliveryRecord = z
     executor_instance: z.string().nullable(),
     executor_attempt: z.int().nullable(),
     double_execution: z.boolean(),
+    /** Since when its executor was restarted with nothing heard of this delivery: it may be lost. */
+    suspect_since: time.nullable(),
   })
   .meta({ id: 'Delivery' });
 

@@ -57,6 +57,8 @@ export interface ExecutorStatus {
   ready: boolean;
   /** Short code when not ready, e.g. `ENXIO`. */
   reason: string | null;
+  /** The other side was seen gone and back, and the control plane was not told yet. */
+  restarted: boolean;
 }
 
 /** The adapter that makes the work happen. One instance per worker process. */
@@ -67,6 +69,8 @@ export interface Executor {
   /** Hands over one workload. Rejects only for defects: every expected end is an outcome. */
   deliver(task: DeliveryTask, context: DeliveryContext): Promise<DeliveryOutcome>;
   status(): ExecutorStatus;
+  /** The control plane was told of the restart. */
+  restartReported(): void;
   /** Stops receiving and sends on what was received, for at most `graceMs`; what is unsent stays on disk. */
   stop(graceMs: number): Promise<void>;
 }

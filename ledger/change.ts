@@ -129,7 +129,8 @@ function deliveryStatus(before: WorkloadRow, after: WorkloadRow, decided: Transi
 }
 
 function auditSteps(before: WorkloadRow, decided: Transition, context: ChangeContext): object[] {
-  const detail = { reason: decided.reason, delivery: before.delivery, ...context.detail };
+  const delivery = Math.max(before.delivery, decided.next.delivery);
+  const detail = { reason: decided.reason, delivery, ...context.detail };
   if (decided.path.length === 0) return [{ type: `workload.${decided.reason}`, detail }];
   let from = before.state;
   return decided.path.map((state) => {

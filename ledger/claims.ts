@@ -8,7 +8,8 @@ import { matchesHash, randomSecret, secretHash } from '../domain/secret';
 import { applyFact } from './change';
 import type { Database, Queryable } from './database';
 import { isLive, leaseOf, type LeaseRow } from './lease';
-import { clearSuspect, takeProbe } from './suspect-slot';
+import { noteExecutorRestart } from './executor-restart';
+import { takeProbe } from './suspect-slot';
 import type { WorkerPrincipal } from './workers';
 import { lockWorkload, type WorkloadRow } from './workload-row';
 
@@ -96,7 +97,7 @@ async function lockWorker(
   const locked = await tx.query('SELECT 1 FROM workers WHERE worker_id = $1 FOR UPDATE', [principal.workerId]);
   if (locked.length === 0) return undefined;
   if (options.executorRestarted) {
-    await clearSuspect(tx, principal.workerId, 'executor_restarted', `worker:${principal.workerId}`);
+    await noteExecutorRestart(tx, principal.workerId);
   }
   const [worker] = await tx.query<WorkerRow>(
     `SELECT w.status, p.status AS pool_status, p.tenants, w.max_open_deliveries,

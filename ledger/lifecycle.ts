@@ -146,7 +146,7 @@ async function concludeEvidence(
      ), delivery AS (
        UPDATE deliveries SET
          executor_instance = coalesce($4::text, executor_instance), executor_attempt = coalesce($5::int, executor_attempt),
-         double_execution = double_execution OR $6::boolean,
+         double_execution = double_execution OR $6::boolean, suspect_since = NULL,
          status = CASE WHEN $8::boolean AND status IN ('cancelled', 'lost') THEN $9::text ELSE status END,
          ended_at = CASE WHEN $8::boolean THEN coalesce(ended_at, clock_timestamp()) ELSE ended_at END,
          slot_until = CASE WHEN $8::boolean THEN NULL

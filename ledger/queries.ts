@@ -110,7 +110,7 @@ SELECT w.*,
      FROM decisions WHERE workload_id = w.workload_id) d) AS decision_record,
   (SELECT coalesce(json_agg(d ORDER BY d.number), '[]') FROM (
      SELECT number, delivery_id, executor, worker_id, pool_id, epoch, intent_at, write, written_at, status, started_at,
-       ended_at, executor_instance, executor_attempt, double_execution
+       ended_at, executor_instance, executor_attempt, double_execution, suspect_since
      FROM deliveries WHERE workload_id = w.workload_id ORDER BY number DESC LIMIT $3) d) AS deliveries,
   (SELECT coalesce(json_agg(l ORDER BY l.seq), '[]') FROM (
      SELECT seq, delivery_id, delivery_number, event_id, status, occurred_at, received_at, worker_id, effect, note, record
@@ -137,6 +137,7 @@ export async function workloadRecordOf(
       written_at: utc(delivery.written_at),
       started_at: utc(delivery.started_at),
       ended_at: utc(delivery.ended_at),
+      suspect_since: utc(delivery.suspect_since),
     })),
     lifecycle: row.lifecycle.map(lifecycleOf),
     timeline: row.timeline.map(({ seq, at, type, actor, detail }) => ({ seq, at: utc(at), type, actor, detail })),

@@ -65,7 +65,7 @@ export async function startPoolWorker(options: PoolWorkerOptions): Promise<PoolW
     version: options.version,
     everyMs: options.heartbeatMs ?? 15_000,
     activeWork: () => [...polling.active],
-    executorProblem: () => executor.status().reason,
+    executor,
     onStanding: (now, slots) => {
       standing = now;
       void polling.want(now === 'active' && !stopping, slots);

@@ -6,6 +6,7 @@ import { EXECUTORS, WORKLOAD_STATES } from '../../contracts/terminology';
 import { claimRequest, heartbeatRequest, workerSelf } from '../../contracts/worker-protocol';
 import { debugPoint } from '../../domain/debug-point';
 import { claim } from '../../ledger/claims';
+import { noteExecutorRestart } from '../../ledger/executor-restart';
 import { recordLifecycle } from '../../ledger/lifecycle';
 import { unsentOf } from '../../ledger/outbox';
 import { heartbeat } from '../../ledger/workers';
@@ -48,6 +49,7 @@ const heartbeatRoute = route({
   body: { 'application/json': heartbeatRequest },
   answers: { 200: { description: 'The state the worker should be in.', schema: workerSelf } },
   handle: async ({ deps, principal, body }) => {
+    if (body.executor_restarted) await deps.db.transaction((tx) => noteExecutorRestart(tx, principal.workerId));
     const standing = await heartbeat(deps.db, principal.workerId, {
       version: body.version,
       currentLoad: body.current_load,

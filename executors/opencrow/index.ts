@@ -112,7 +112,11 @@ class OpenCrowExecutor implements Executor {
 
   status(): ExecutorStatus {
     const reason = this.#socket.listening ? this.#pipe.reason : 'lifecycle_socket';
-    return { ready: reason === null, reason };
+    return { ready: reason === null, reason, restarted: reason === null && this.#pipe.restartSeen };
+  }
+
+  restartReported(): void {
+    this.#pipe.restartReported();
   }
 
   async stop(graceMs: number): Promise<void> {

@@ -190,6 +190,8 @@ CREATE TABLE deliveries (
   executor_instance text,
   executor_attempt integer,
   double_execution boolean NOT NULL DEFAULT false,
+  -- Its executor was seen gone and back since, and nothing was heard of it after that.
+  suspect_since timestamptz,
   -- While in the future, this delivery takes one of its worker's slots.
   slot_until timestamptz,
   PRIMARY KEY (workload_id, number)

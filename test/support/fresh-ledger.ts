@@ -46,6 +46,7 @@ export interface DeliveryRow {
   started_at: Date | null;
   ended_at: Date | null;
   double_execution: boolean;
+  suspect_since: Date | null;
 }
 
 /** A row of `audit`. */

@@ -3,6 +3,7 @@ import { Problem } from '../../contracts/problems';
 import type { WorkerState } from '../../contracts/terminology';
 import { pause, withJitter } from '../../executors/backoff';
 import { ControlPlaneUnavailable, type ControlPlaneClient } from '../../executors/control-plane-client';
+import type { Executor } from '../../executors/executor';
 
 /** What the control plane says about this worker; `refused` when it does not accept its credential. */
 export type Standing = WorkerState | 'refused';
@@ -14,8 +15,8 @@ export interface PresenceOptions {
   /** Time between two heartbeats, milliseconds. */
   everyMs: number;
   activeWork: () => readonly string[];
-  /** Short code of what keeps the executor from working, or null. */
-  executorProblem: () => string | null;
+  /** Its problem and its restarts are told with each heartbeat. */
+  executor: Pick<Executor, 'status' | 'restartReported'>;
   /** Told after each heartbeat; `slots` is how many deliveries may be open at once. */
   onStanding: (standing: Standing, slots: number) => void;
   /** This worker can never work as it was started. */
@@ -55,9 +56,9 @@ export class Presence {
 
   /** False when the control plane could not be asked. */
   private async beat(): Promise<boolean> {
-    const { control, version, activeWork, executorProblem } = this.options;
+    const { control, version, activeWork, executor } = this.options;
     const work = activeWork();
-    const problem = executorProblem();
+    const { reason: problem, restarted } = executor.status();
     try {
       const { worker } = await control.heartbeat({
         version,
@@ -65,7 +66,9 @@ export class Presence {
         active_work_ids: [...work],
         sequence: this.sequence++,
         ...(problem === null ? {} : { last_error_code: problem }),
+        ...(restarted ? { executor_restarted: true } : {}),
       });
+      if (restarted) executor.restartReported();
       this.reached();
       if (worker.pool_id === this.options.poolId) this.stand(worker.status, worker.max_open_deliveries);
       else this.options.onMisplaced(misplaced(worker.worker_id, worker.pool_id, this.options.poolId));
