@@ -1,4 +1,4 @@
-import { realpathSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
 import { commandLineOf, findProcesses, startInBackground, stopProcess, whenEnded } from '../ledger/background-process';
 import { findTemporalBinary } from './temporal-dev-server/find-binary';
 import { waitUntilServing } from './temporal-dev-server/readiness';
@@ -65,6 +65,14 @@ export async function startTemporalDevServer(options: TemporalDevServerOptions):
     throw new Error(`Temporal's dev server did not start; its log is ${files.log}`, { cause: error });
   });
   return handleOf(pid, ports, false);
+}
+
+/** gRPC address of the dev server that runs on a data dir; null when none does. */
+export function findTemporalDevServer(dataDir: string): string | null {
+  if (!existsSync(dataDir)) return null;
+  const files = devServerFiles(realpathSync(dataDir), false);
+  const ports = rememberedPorts(files);
+  return ports !== null && findProcesses((args) => isDevServerOf(files, args)).length > 0 ? addressOf(ports) : null;
 }
 
 /** Stops the dev server of a data dir, if one runs there. */

@@ -1,8 +1,10 @@
 import { Connection } from '@temporalio/client';
 import { SEARCH_ATTRIBUTES } from '../../contracts/search-attributes';
 import { pendingMigrations } from '../../ledger/migrate';
-import { configuredTemporal } from '../../workers/temporal-connection';
+import { configuredTemporal, isTemporalConfigured, type TemporalTarget } from '../../workers/temporal-connection';
+import { findTemporalDevServer } from '../../workers/temporal-dev-server';
 import { unknownVariables, type ConfigOf } from '../config';
+import { defaultDataDir } from '../config/options';
 import { CommandFailed } from '../exit-codes';
 import { explain } from '../failure';
 import { withLedger } from '../ledger-access';
@@ -14,7 +16,7 @@ export async function runDoctor(config: ConfigOf<'doctor'>): Promise<void> {
   const checks: [string, () => Promise<string>][] = [
     ['variables', () => checkVariables()],
     ['ledger', () => checkLedger(config)],
-    ['temporal', () => checkTemporal()],
+    ['temporal', () => checkTemporal(temporalOf(config))],
     ['api', () => checkApi(config.apiUrl)],
   ];
   let failed = 0;
@@ -41,8 +43,13 @@ async function checkLedger(config: ConfigOf<'doctor'>): Promise<string> {
   return 'reachable, up to date';
 }
 
-async function checkTemporal(): Promise<string> {
-  const { connection: options, namespace } = configuredTemporal();
+/** The configured Temporal server, else the one that `up` runs on the data dir. */
+function temporalOf({ dataDir }: ConfigOf<'doctor'>): TemporalTarget {
+  const own = isTemporalConfigured(process.env) ? null : findTemporalDevServer(dataDir ?? defaultDataDir(process.env));
+  return own === null ? configuredTemporal() : { connection: { address: own }, namespace: 'default' };
+}
+
+async function checkTemporal({ connection: options, namespace }: TemporalTarget): Promise<string> {
   const connection = Connection.lazy(options);
   try {
     const { customAttributes } = await connection.withDeadline(Date.now() + DEADLINE_MS, () =>

@@ -1,4 +1,3 @@
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { readFileSync } from 'node:fs';
 import { removeEmbeddedPostgres } from '../../ledger/embedded-postgres';
@@ -6,13 +5,10 @@ import { stopTemporalDevServer } from '../../workers/temporal-dev-server';
 import { Child } from './child-process';
 
 const WORKLOADD = join(__dirname, '..', '..', '..', 'bin', 'workloadd.js');
-const USUAL_PORT = 8766;
 /** More than `up` takes for itself before it ends by force. */
 const STOP_WITHIN_MS = 80_000;
 
 export interface ServiceOptions {
-  /** Of the api, on 127.0.0.1; 0 is any. */
-  port: number;
   dataDir: string;
   policyFile: string;
   triggerPipe: string;
@@ -78,9 +74,9 @@ export async function stopService(child: Child | null, dataDir: string): Promise
   await removeEmbeddedPostgres(dataDir);
 }
 
-function flags({ dataDir, policyFile, port, triggerPipe, lifecycleSocket }: ServiceOptions): string[] {
+function flags({ dataDir, policyFile, triggerPipe, lifecycleSocket }: ServiceOptions): string[] {
   return [
-    ...['--data-dir', dataDir, '--policy', policyFile, '--listen', `127.0.0.1:${port}`],
+    ...['--data-dir', dataDir, '--policy', policyFile, '--listen', '127.0.0.1:0'],
     ...['--trigger-pipe', triggerPipe, '--lifecycle-socket', lifecycleSocket],
     // Minutes outside a demo: a lost delivery makes OpenCrow suspect, and the next one waits this long.
     ...['--suspect-backoff', '1s', '--shutdown-grace', '10s', '--log-level', 'info', '--log-format', 'json'],
@@ -92,13 +88,4 @@ function ownEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const kept = /^WORKLOADD_(TEMPORAL_CLI|POSTGRES_USER)$/;
   const foreign = /^(WORKLOADD_|TEMPORAL_|DATABASE_URL|PG[A-Z]+$)/;
   return Object.fromEntries(Object.entries(env).filter(([name]) => kept.test(name) || !foreign.test(name)));
-}
-
-/** The service's usual port if it is free, else 0: any. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(0));
-    server.listen(USUAL_PORT, '127.0.0.1', () => server.close(() => resolve(USUAL_PORT)));
-  });
 }

@@ -5,7 +5,7 @@ import { ApiClient } from './api-client';
 import type { Child } from './child-process';
 import { agentScriptOf, type ExampleEvent } from './example-event';
 import { KeptOpenCrow } from './kept-opencrow';
-import { freePort, Service, stopService } from './service';
+import { Service, stopService } from './service';
 
 /** Everything that runs for the demo, in a folder of its own below the system's temporary one. */
 export class Stage {
@@ -25,7 +25,6 @@ export class Stage {
     const sessionDir = join(this.folder, 'opencrow');
     mkdirSync(sessionDir, { mode: 0o700 });
     const lifecycleSocket = join(sessionDir, 'lifecycle.sock');
-    const port = await freePort();
     if (this.#closed) throw new Error('stopped');
     this.#openCrow = new KeptOpenCrow({
       sessionDir,
@@ -36,7 +35,6 @@ export class Stage {
     });
     const service = Service.start(
       {
-        port,
         dataDir: this.#dataDir,
         policyFile,
         triggerPipe: join(sessionDir, 'trigger.pipe'),
