@@ -66,7 +66,7 @@ export interface Delivered {
 }
 
 /** First wait of a suspect slot in these tests, unless one says another. */
-export const SUSPECT_BACKOFF_MS = 60_000;
+const SUSPECT_BACKOFF_MS = 60_000;
 
 /** The real ledger on a schema of its own: migrated, with one worker to enrol and one event to accept at a time. */
 export class FreshLedger {
@@ -257,7 +257,7 @@ export async function isBlocking(tx: Queryable, condition = 'true'): Promise<boo
 export const intentKey = (): string => randomBytes(16).toString('hex');
 
 /** Decides every event by one rule. */
-export function evaluateAs(rule: TestRule): Evaluate {
+function evaluateAs(rule: TestRule): Evaluate {
   const decision = rule.decision ?? 'dispatch';
   const snapshot: RuleSnapshot = {
     id: 'test-rule',
