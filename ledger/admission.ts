@@ -5,7 +5,7 @@ import type { Decision } from '../contracts/terminology';
 import type { WorkloadView } from '../contracts/workflow';
 import { debugPoint } from '../domain/debug-point';
 import type { Evaluation } from '../domain/policy/evaluate';
-import type { WorkloadTerms } from '../domain/workload-state';
+import type { WorkloadTerms } from '../domain/workload-progress';
 import { applyFact } from './change';
 import type { Database, Queryable } from './database';
 import { policyVersion } from './policies';

@@ -1,5 +1,6 @@
 import type { WorkloadState } from '../contracts/terminology';
-import { isAwaitingExecutor, transition, type Fact, type Transition } from '../domain/workload-state';
+import type { Fact, Transition } from '../domain/workload-progress';
+import { isAwaitingExecutor, transition } from '../domain/workload-state';
 import type { Queryable } from './database';
 import { progressOf, type WorkloadRow } from './workload-row';
 

@@ -1,29 +1,15 @@
-import type { SourceEvent } from '../contracts/events';
-import { deliveryIdOf } from '../contracts/names';
-import type { RuleSnapshot } from '../contracts/policy';
 import { Problem } from '../contracts/problems';
 import type { WorkerState } from '../contracts/terminology';
 import type { Claim } from '../contracts/worker-protocol';
-import { matchesHash, randomSecret, secretHash } from '../domain/secret';
+import { matchesHash } from '../domain/secret';
 import { applyFact } from './change';
 import type { Database, Queryable } from './database';
+import { grantLease, type ClaimOptions } from './grant-lease';
 import { isLive, leaseOf, type LeaseRow } from './lease';
 import { noteExecutorRestart } from './executor-restart';
 import { takeProbe } from './suspect-slot';
 import type { WorkerPrincipal } from './workers';
 import { lockWorkload, type WorkloadRow } from './workload-row';
-
-/** Life of a lease before intent. */
-const CLAIM_TTL_MS = 30_000;
-
-export interface ClaimOptions {
-  /** The worker saw its executor gone and back. Default false. */
-  executorRestarted?: boolean;
-  /** The attempt's own key: a claim repeated with it counts nothing. */
-  claimKey?: string | undefined;
-  /** Default {@link CLAIM_TTL_MS}. */
-  ttlMs?: number;
-}
 
 interface WorkerRow {
   status: WorkerState;
@@ -72,14 +58,14 @@ async function tryClaim(
   const held = heldBy(lease, principal, row!);
   if (held) return { refusal: held };
   if (isRepeated(lease, principal, options.claimKey)) {
-    return { claim: await writeLease(tx, row!, lease, principal, options) };
+    return { claim: await grantLease(tx, row!, lease, principal, options) };
   }
   const counted = await countFailedAttempt(tx, row!, lease, principal);
   if (counted.state !== 'queued') return { refusal: notNeeded(counted) };
   const full = noCapacity(worker!);
   if (full) return { refusal: full };
   if (worker!.suspect) await takeProbe(tx, principal.workerId);
-  return { claim: await writeLease(tx, counted, lease, principal, options) };
+  return { claim: await grantLease(tx, counted, lease, principal, options) };
 }
 
 /** The same attempt asks again: the answer to its claim was lost. */
@@ -206,60 +192,4 @@ function noCapacity(worker: WorkerRow): Problem | null {
     });
   }
   return null;
-}
-
-async function writeLease(
-  tx: Queryable,
-  row: WorkloadRow,
-  previous: LeaseRow | null,
-  principal: WorkerPrincipal,
-  { ttlMs = CLAIM_TTL_MS, claimKey }: ClaimOptions,
-): Promise<Claim> {
-  const token = randomSecret();
-  const epoch = previous ? Number(previous.epoch) + 1 : 1;
-  const [written] = await tx.query<{ expires_at: Date; body: string; rule: string }>(
-    `WITH lease AS (
-       INSERT INTO leases AS l (work_id, epoch, token_hash, worker_id, credential_id, claim_key_hash, claimed_at, expires_at)
-       VALUES ($1, $2::bigint, $3, $4::text, $5, $9, clock_timestamp(), clock_timestamp() + $6::float8 * interval '1 millisecond')
-       ON CONFLICT (work_id) DO UPDATE SET epoch = excluded.epoch, token_hash = excluded.token_hash,
-         worker_id = excluded.worker_id, credential_id = excluded.credential_id,
-         claim_key_hash = excluded.claim_key_hash, claimed_at = excluded.claimed_at,
-         expires_at = excluded.expires_at, delivery = NULL, closed_at = NULL, close_reason = NULL
-       RETURNING expires_at
-     ), note AS (
-       INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
-       VALUES ($7, $1, 'lease.claimed', $8, jsonb_build_object('epoch', $2::bigint, 'worker_id', $4::text))
-     )
-     SELECT lease.expires_at, e.body, d.rule FROM lease, events e JOIN decisions d USING (workload_id) WHERE e.workload_id = $1`,
-    [
-      row.workload_id,
-      epoch,
-      secretHash(token),
-      principal.workerId,
-      principal.credentialId,
-      ttlMs,
-      row.tenant_id,
-      `worker:${principal.workerId}`,
-      claimKey === undefined ? null : secretHash(claimKey),
-    ],
-  );
-  const rule = JSON.parse(written!.rule) as RuleSnapshot;
-  const number = row.delivery + 1;
-  return {
-    work_id: row.workload_id,
-    tenant_id: row.tenant_id,
-    epoch,
-    lease_token: token,
-    expires_at: written!.expires_at.toISOString(),
-    ttl_ms: ttlMs,
-    executor: row.executor!,
-    delivery_number: number,
-    delivery_id: deliveryIdOf(row.workload_id, number),
-    event: JSON.parse(written!.body) as SourceEvent,
-    trigger: {
-      prompt: rule.trigger.prompt ?? null,
-      include: rule.trigger.include,
-      response_policy: rule.trigger.response_policy ?? null,
-    },
-  };
 }

@@ -1,7 +1,7 @@
 import { parseDeliveryId } from '../contracts/names';
 import type { LifecycleEffect, LifecycleEvent, LifecycleRecord } from '../contracts/lifecycle';
 import type { WorkloadState } from '../contracts/terminology';
-import type { Fact, Verdict } from '../domain/workload-state';
+import type { Fact, Verdict } from '../domain/workload-progress';
 import { applyFact } from './change';
 import type { Database, Queryable } from './database';
 import { clearSuspect } from './suspect-slot';

@@ -1,7 +1,7 @@
 import type { RuleSnapshot } from '../contracts/policy';
 import { Problem } from '../contracts/problems';
 import type { TerminalStatus } from '../contracts/terminology';
-import type { Fact } from '../domain/workload-state';
+import type { Fact } from '../domain/workload-progress';
 import { claimDedupeKey } from './admission';
 import { applyFact } from './change';
 import type { Database, Queryable } from './database';

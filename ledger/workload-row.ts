@@ -1,7 +1,7 @@
 import type { DeadlineKind, ExecutorKind, WorkloadState } from '../contracts/terminology';
 import type { WorkloadView } from '../contracts/workflow';
 import { fairnessKey } from '../domain/identity';
-import type { WorkloadProgress, WorkloadTerms } from '../domain/workload-state';
+import type { WorkloadProgress, WorkloadTerms } from '../domain/workload-progress';
 import type { Queryable } from './database';
 
 /** A row of `workloads`, with the ledger's clock at the moment it was read. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { DEFAULT_DEADLINES, REDELIVER_ON, type RuleSnapshot } from '../../contracts/policy';
 import { LIFECYCLE_STATUSES, TERMINAL_STATUSES } from '../../contracts/terminology';
-import type { Fact } from '../../domain/workload-state';
+import type { Fact } from '../../domain/workload-progress';
 import { failLease, recordIntent, releaseLease, reportWrite, type FencedWrite } from '../../ledger/deliveries';
 import { recordLifecycle, STRANGERS_PER_MINUTE } from '../../ledger/lifecycle';
 import type { OperatorAction } from '../../ledger/operator-actions';

@@ -1,5 +1,5 @@
 import { parseDeliveryId } from '../../contracts/names';
-import type { WorkloadSummaryRecord } from '../../contracts/workload-record';
+import type { WorkloadRecord, WorkloadSummaryRecord } from '../../contracts/workload-record';
 import type { Cluster, Posted } from './cluster';
 import { eventually } from './eventually';
 
@@ -48,7 +48,7 @@ async function expectOneEnd(cluster: Cluster, posted: Posted, received: Readonly
 }
 
 function expectAllowedDeliveries(
-  { delivery, deliveries, workload_id }: Awaited<ReturnType<Cluster['record']>>,
+  { delivery, deliveries, timeline, workload_id }: WorkloadRecord,
   posted: Posted,
   received: ReadonlySet<string>,
 ): void {
@@ -56,8 +56,8 @@ function expectAllowedDeliveries(
   expect(made.map(({ number }) => number)).toEqual(made.map((_, index) => index + 1));
   expect(made).toHaveLength(delivery);
   expect(made.length).toBeLessThanOrEqual(posted.deliveries);
-  // What was handed over before is either lost, or was found to be at work after all when it was too late.
-  for (const earlier of made.slice(0, -1)) expect(earlier.started_at === null || earlier.ended_at !== null).toBe(true);
+  const lost = timeline.filter(({ type }) => type === 'workload.lost').map(({ detail }) => detail['delivery']);
+  for (const earlier of made.slice(0, -1)) expect(lost).toContain(earlier.number);
   const ids = new Set(made.map((each) => each.delivery_id));
   for (const id of received) if (parseDeliveryId(id)?.workloadId === workload_id) expect(ids).toContain(id);
 }

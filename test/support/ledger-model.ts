@@ -1,12 +1,6 @@
 import type { LifecycleStatus } from '../../contracts/terminology';
-import {
-  isAwaitingExecutor,
-  transition,
-  type Fact,
-  type Transition,
-  type WorkloadProgress,
-  type WorkloadTerms,
-} from '../../domain/workload-state';
+import type { Fact, Transition, WorkloadProgress, WorkloadTerms } from '../../domain/workload-progress';
+import { isAwaitingExecutor, transition } from '../../domain/workload-state';
 
 /** Nothing in the model takes time: deadlines are hours away until they are made to elapse. */
 const NOW = 0;

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { DECISIONS, LIFECYCLE_STATUSES, TERMINAL_STATUSES, type WorkloadState } from '../../contracts/terminology';
-import { transition, type Fact, type WorkloadProgress, type WorkloadTerms } from '../../domain/workload-state';
+import type { Fact, WorkloadProgress, WorkloadTerms } from '../../domain/workload-progress';
+import { transition } from '../../domain/workload-state';
 
 const terms: WorkloadTerms = {
   deadlines: { queued: 1_000, start: 500, run: 800, resume: 300, total: 5_000, late: 2_000 },

@@ -1,0 +1,62 @@
+import type { DeadlineKind, Decision, LifecycleStatus, TerminalStatus, WorkloadState } from '../contracts/terminology';
+
+/** The durations a workload runs against, in milliseconds. */
+export type Deadlines = Record<Exclude<DeadlineKind, 'hold'>, number>;
+
+/** What of a rule governs the way of a workload after admission. */
+export interface WorkloadTerms {
+  deadlines: Deadlines;
+  hold: { deadline: number; then: 'deny' | 'dispatch' };
+  redeliverOn: readonly ('lost' | TerminalStatus)[];
+  maxDeliveries: number;
+}
+
+/** Everything the transition function looks at. Times are milliseconds of the ledger's clock. */
+export interface WorkloadProgress {
+  state: WorkloadState;
+  /** Number of the latest delivery with an intent; 0 before the first. */
+  delivery: number;
+  /** Claims that ended without an intent through the worker's fault. */
+  attempts: number;
+  /** Deliveries this workload may have in all; grows by one with each operator redelivery. */
+  maxDeliveries: number;
+  /** The offer of the present delivery ends here, give-backs included; null before the workload was queued. */
+  queuedUntil: number | null;
+  /** No delivery may be started or awaited past this; null before the workload was queued. */
+  totalAt: number | null;
+  /** A lost workload can be corrected until this; null unless lost. */
+  lateUntil: number | null;
+  deadline: { kind: DeadlineKind; at: number } | null;
+  /** Nothing more can happen without an operator. */
+  closed: boolean;
+  mayStillRun: boolean;
+  terms: WorkloadTerms;
+}
+
+/** A thing that happened, or that somebody asked for. */
+export type Fact =
+  | { type: 'admitted'; decision: Decision; reason: string }
+  | { type: 'approved' }
+  | { type: 'approval_denied' }
+  | { type: 'intent' }
+  | { type: 'not_delivered' }
+  | { type: 'attempt_failed' }
+  | { type: 'undeliverable'; reason: string }
+  | { type: 'lifecycle'; delivery: number; status: LifecycleStatus }
+  | { type: 'deadline' }
+  | { type: 'cancelled' }
+  | { type: 'redelivered' }
+  | { type: 'resolved'; outcome: TerminalStatus };
+
+/** How a fact was taken. `recorded` changes nothing; `conflict` is refused with the reason. */
+export type Verdict =
+  'applied' | 'corrected' | 'recorded' | 'double_execution' | 'unknown_delivery' | 'too_late' | 'conflict';
+
+export interface Transition {
+  verdict: Verdict;
+  /** States passed through, in order; empty when nothing changed. */
+  path: WorkloadState[];
+  /** Stable code of why; goes to the ledger, the API and the Web UI. */
+  reason: string;
+  next: WorkloadProgress;
+}
