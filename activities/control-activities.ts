@@ -20,10 +20,6 @@ export function createControlActivities({ db, suspectBackoffMs }: ControlActivit
       debugPoint('admit-committed');
       return view;
     },
-    async settle(workloadId) {
-      const view = await settle(db, workloadId, suspectBackoffMs);
-      debugPoint('settle-committed');
-      return view;
-    },
+    settle: (workloadId) => settle(db, workloadId, suspectBackoffMs),
   };
 }

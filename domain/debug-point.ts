@@ -17,7 +17,7 @@ export const DEBUG_POINTS = [
   'admit-uncommitted',
   'admit-committed',
   'deadline-uncommitted',
-  'settle-committed',
+  'deadline-committed',
 ] as const;
 export type DebugPoint = (typeof DEBUG_POINTS)[number];
 

@@ -11,16 +11,20 @@ import { lockWorkload, viewOf } from './workload-row';
  * calls after every wake and every timer. Null when there is no such workload.
  */
 export async function settle(db: Database, workloadId: string, suspectBackoffMs: number): Promise<WorkloadView | null> {
-  return db.transaction(async (tx) => {
+  let applied = false;
+  const view = await db.transaction(async (tx) => {
     let row = await lockWorkload(tx, workloadId);
     while (row && !row.closed && row.deadline_at !== null && row.deadline_at <= row.now) {
       const change = await applyFact(tx, row, { type: 'deadline' }, { actor: 'deadline', wake: false });
       if (change.row === row) break;
       if (isAwaitingExecutor(row.state) && change.path.includes('lost'))
         await markSuspect(tx, workloadId, row.delivery, suspectBackoffMs);
+      applied = true;
       debugPoint('deadline-uncommitted');
       row = change.row;
     }
     return row && viewOf(row);
   });
+  if (applied) debugPoint('deadline-committed');
+  return view;
 }

@@ -7,6 +7,8 @@ const SEED = Number(process.env['WORKLOADD_TEST_SEED'] ?? 20_260_101);
 const EVENTS = 40;
 const KILLS = 14;
 const KILL_EVERY_MS = 1_000;
+/** Long enough that OpenCrow is at work most of the time. */
+const WORK_MS = 250;
 
 /** What an agent does with events of an action, and what may become of them; `lost` is the price of a kill in mid-work. */
 const MIXED: Record<string, { script?: object } & Story> = {
@@ -25,9 +27,9 @@ const MIXED: Record<string, { script?: object } & Story> = {
 const cluster = Cluster.prepare({
   maxOpenDeliveries: 4,
   script: {
-    default: { behaviour: 'complete', after_ms: 30 },
+    default: { behaviour: 'complete', after_ms: WORK_MS },
     rules: Object.entries(MIXED).flatMap(([action, { script }]) =>
-      script ? [{ match: { action }, after_ms: 30, ...script }] : [],
+      script ? [{ match: { action }, after_ms: WORK_MS, ...script }] : [],
     ),
   },
   rules: [
@@ -71,7 +73,7 @@ test(`${EVENTS} events under ${KILLS} kills of any process (seed ${SEED}) end on
   const restarts: Promise<void>[] = [];
   let killed = 0;
   while (killed < KILLS) {
-    await sleep(KILL_EVERY_MS);
+    await sleep(KILL_EVERY_MS / 2 + random(KILL_EVERY_MS));
     const running = ROLES.filter((role) => system.isRunning(role));
     const victim = running[random(running.length)];
     if (victim === undefined) continue;

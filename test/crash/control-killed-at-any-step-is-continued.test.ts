@@ -70,7 +70,7 @@ test('an end that arrives while its deadline is being applied: the deadline goes
 
 test('a control worker killed after the commit of a deadline: the next one learns of it from the ledger', async () => {
   await cluster.kill('control');
-  await cluster.startOne('control', 'settle-committed');
+  await cluster.startOne('control', 'deadline-committed');
   const posted = await cluster.post({ ends: ['lost'], deliveries: 1 }, { action: 'silent' });
   await cluster.diedAt('control');
   expect((await cluster.record(posted)).state).toBe('lost');
