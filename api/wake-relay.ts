@@ -26,13 +26,22 @@ const CONCURRENCY = 32;
 const QUEUE_LIMIT = 2_000;
 const CALL_DEADLINE_MS = 5_000;
 const FLUSH_MS = 25;
+/** How long progress waits for something that makes it old news: a workload that ends at once costs one signal, not two. */
+const PROGRESS_DELAY_MS = 100;
+
+/** A wake to send; `hint` when it may be older than what the ledger says by now. */
+interface Outgoing {
+  wake: UnsentWake;
+  hint: boolean;
+}
 
 /**
  * Sends committed facts to Temporal: starts a workload's workflow or wakes it. What is not noted as sent is sent again, by
  * this process or another; deterministic workflow ids make that harmless.
  */
 export class WakeRelay implements WakeSender {
-  private readonly queue: UnsentWake[] = [];
+  private readonly queue: Outgoing[] = [];
+  private readonly progress = new Map<string, NodeJS.Timeout>();
   private readonly sent: { workload_id: string; wake_seq: string }[] = [];
   private inFlight = 0;
   private stopped = false;
@@ -49,7 +58,22 @@ export class WakeRelay implements WakeSender {
 
   send(wake: UnsentWake): void {
     if (this.stopped || this.queue.length >= QUEUE_LIMIT || Date.now() < this.pausedUntil) return;
-    this.queue.push(wake);
+    clearTimeout(this.progress.get(wake.workload_id));
+    this.progress.delete(wake.workload_id);
+    if (isProgress(wake) && this.progress.size < QUEUE_LIMIT) this.sendLater(wake);
+    else this.enqueue(wake);
+  }
+
+  private sendLater(wake: UnsentWake): void {
+    const timer = setTimeout(() => {
+      this.progress.delete(wake.workload_id);
+      if (!this.stopped) this.enqueue(wake);
+    }, PROGRESS_DELAY_MS);
+    this.progress.set(wake.workload_id, timer);
+  }
+
+  private enqueue(wake: UnsentWake): void {
+    this.queue.push({ wake, hint: true });
     this.pump();
   }
 
@@ -57,6 +81,7 @@ export class WakeRelay implements WakeSender {
   async stop(): Promise<void> {
     this.stopped = true;
     this.queue.length = 0;
+    for (const timer of this.progress.values()) clearTimeout(timer);
     clearTimeout(this.pollTimer);
     await this.polling;
     while (this.inFlight > 0) await new Promise((resolve) => setTimeout(resolve, 10));
@@ -74,7 +99,7 @@ export class WakeRelay implements WakeSender {
     if (Date.now() < this.pausedUntil || this.queue.length > 0) return;
     try {
       const due = await takeUnsent(this.options.db, this.options.minAgeMs ?? 2_000, CONCURRENCY * 4);
-      this.queue.push(...due);
+      this.queue.push(...due.map((wake) => ({ wake, hint: false })));
       this.pump();
     } catch (error) {
       this.options.logger.warn({ code: codeOf(error) }, 'cannot read unsent wakes; trying again');
@@ -83,18 +108,20 @@ export class WakeRelay implements WakeSender {
 
   private pump(): void {
     while (this.inFlight < CONCURRENCY && this.queue.length > 0) {
-      const wake = this.queue.shift()!;
+      const outgoing = this.queue.shift()!;
       this.inFlight += 1;
-      void this.deliver(wake).finally(() => {
+      void this.deliver(outgoing).finally(() => {
         this.inFlight -= 1;
         this.pump();
       });
     }
   }
 
-  private async deliver(wake: UnsentWake): Promise<void> {
+  private async deliver({ wake, hint }: Outgoing): Promise<void> {
     try {
-      await this.options.client.connection.withDeadline(Date.now() + CALL_DEADLINE_MS, () => this.tell(wake));
+      const deadline = Date.now() + CALL_DEADLINE_MS;
+      const taken = await this.options.client.connection.withDeadline(deadline, () => this.tell(wake, hint));
+      if (!taken) return;
       debugPoint('wake-told');
       this.sent.push({ workload_id: wake.workload_id, wake_seq: wake.wake_seq });
       this.flushing ??= this.flushSoon();
@@ -109,18 +136,21 @@ export class WakeRelay implements WakeSender {
     }
   }
 
-  private async tell(wake: UnsentWake): Promise<void> {
+  /** False when the wake is left to the next look into the ledger, which knows more. */
+  private async tell(wake: UnsentWake, hint: boolean): Promise<boolean> {
     if (wake.state === 'accepted') return this.startWorkflow(wake);
     try {
-      const hint: Wake = { state: wake.state, wait_ms: wake.wait_ms };
-      await this.options.client.workflow.getHandle(workflowIdOf(wake.workload_id)).signal(WAKE_SIGNAL, hint);
+      const told: Wake = { state: wake.state, wait_ms: wake.wait_ms };
+      await this.options.client.workflow.getHandle(workflowIdOf(wake.workload_id)).signal(WAKE_SIGNAL, told);
+      return true;
     } catch (error) {
       if (!(error instanceof WorkflowNotFoundError)) throw error;
-      if (!wake.closed) await this.startWorkflow(wake);
+      if (wake.closed) return true;
+      return hint && isProgress(wake) ? false : this.startWorkflow(wake);
     }
   }
 
-  private async startWorkflow(wake: UnsentWake): Promise<void> {
+  private async startWorkflow(wake: UnsentWake): Promise<true> {
     try {
       await this.options.client.workflow.start(WORKLOAD_WORKFLOW, {
         workflowId: workflowIdOf(wake.workload_id),
@@ -140,6 +170,7 @@ export class WakeRelay implements WakeSender {
     } catch (error) {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
     }
+    return true;
   }
 
   private async flushSoon(): Promise<void> {
@@ -162,6 +193,8 @@ export class WakeRelay implements WakeSender {
 }
 
 export const createWakeRelay = (options: WakeRelayOptions): WakeRelay => new WakeRelay(options);
+
+const isProgress = ({ state }: UnsentWake): boolean => state === 'running' || state === 'preempted';
 
 function codeOf(error: unknown): string {
   if (typeof error !== 'object' || error === null) return 'unknown';

@@ -42,7 +42,7 @@ async function wholeWorkload(system: BenchSystem): Promise<void> {
       return;
     } catch (error) {
       if (!(error instanceof WorkflowNotFoundError)) throw error;
-      await sleep(2);
+      await sleep(10);
     }
   }
 }
