@@ -2,7 +2,15 @@ import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 import { workflowIdOf } from '../contracts/names';
 import type { Database } from '../ledger/database';
-import { noteCapacity, prune, takeUnswept, wakeAgain, wakeOverdue, type Retention } from '../ledger/sweeps';
+import {
+  noteCapacity,
+  prune,
+  putBackUnswept,
+  takeUnswept,
+  wakeAgain,
+  wakeOverdue,
+  type Retention,
+} from '../ledger/sweeps';
 
 export interface SweepSettings {
   /** Time between two sweeps, milliseconds. */
@@ -51,28 +59,41 @@ export class Sweeper {
     await this.sweeping;
   }
 
+  /** Each step on its own: what one needs and does not get must not keep the others from their work. */
   private async sweep(): Promise<void> {
-    const { db, logger, settings } = this.options;
+    const { db, settings } = this.options;
+    await this.step('overdue deadlines', () => wakeOverdue(db, settings.overdueMs));
+    await this.step('lost runs', () => this.wakeLostRuns());
+    await this.step('capacity', () => noteCapacity(db, settings.capacityMs));
+    await this.step('retention', () => prune(db, settings.retention));
+  }
+
+  private async step(name: string, work: () => Promise<number>): Promise<void> {
+    if (this.stopped) return;
+    const { logger } = this.options;
     try {
-      const overdue = await wakeOverdue(db, settings.overdueMs);
-      const lost = await this.findLostRuns(await takeUnswept(db, settings.runCheckMs));
-      await wakeAgain(db, lost);
-      await noteCapacity(db, settings.capacityMs);
-      await prune(db, settings.retention);
-      if (overdue + lost.length > 0)
-        logger.warn({ overdue, lost_runs: lost.length }, 'workloads were woken by the sweep');
+      const count = await work();
+      if (count > 0) logger.info({ sweep: name, count }, 'the sweep changed something');
     } catch (error) {
-      logger.warn({ error: error instanceof Error ? error.name : 'unknown' }, 'a sweep failed; the next one goes on');
+      const why = error instanceof Error ? error.name : 'unknown';
+      logger.warn({ sweep: name, error: why }, 'a step of the sweep failed; the next sweep tries again');
     }
   }
 
-  private async findLostRuns(workloadIds: string[]): Promise<string[]> {
+  private async wakeLostRuns(): Promise<number> {
+    const { db, settings } = this.options;
+    const left = await takeUnswept(db, settings.runCheckMs);
     const lost: string[] = [];
-    for (const id of workloadIds) {
-      if (this.stopped) break;
-      if (!(await this.hasRun(id))) lost.push(id);
+    try {
+      while (left.length > 0 && !this.stopped) {
+        if (!(await this.hasRun(left[0]!))) lost.push(left[0]!);
+        left.shift();
+      }
+    } finally {
+      await putBackUnswept(db, left);
+      await wakeAgain(db, lost);
     }
-    return lost;
+    return lost.length;
   }
 
   private async hasRun(workloadId: string): Promise<boolean> {

@@ -1,5 +1,12 @@
-import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError, type Client } from '@temporalio/client';
+import {
+  isGrpcServiceError,
+  ServiceError,
+  WorkflowExecutionAlreadyStartedError,
+  WorkflowNotFoundError,
+  type Client,
+} from '@temporalio/client';
 import type { Logger } from 'pino';
+import { inlineCode } from '../contracts/markdown';
 import { CONTROL_TASK_QUEUE, workflowIdOf } from '../contracts/names';
 import { WAKE_SIGNAL, WORKLOAD_WORKFLOW, type Wake } from '../contracts/workflow';
 import { debugPoint } from '../domain/debug-point';
@@ -26,6 +33,8 @@ const CONCURRENCY = 32;
 const QUEUE_LIMIT = 2_000;
 const CALL_DEADLINE_MS = 5_000;
 const FLUSH_MS = 25;
+/** What a search attribute holds at most on Temporal's SQL stores, in characters. */
+const KEYWORD_LENGTH = 255;
 /** How long progress waits for something that makes it old news: a workload that ends at once costs one signal, not two. */
 const PROGRESS_DELAY_MS = 100;
 
@@ -96,10 +105,10 @@ export class WakeRelay implements WakeSender {
   }
 
   private async poll(): Promise<void> {
-    if (Date.now() < this.pausedUntil || this.queue.length > 0) return;
+    if (Date.now() < this.pausedUntil || this.queue.length >= QUEUE_LIMIT) return;
     try {
       const due = await takeUnsent(this.options.db, this.options.minAgeMs ?? 2_000, CONCURRENCY * 4);
-      this.queue.push(...due.map((wake) => ({ wake, hint: false })));
+      this.queue.unshift(...due.map((wake) => ({ wake, hint: false })));
       this.pump();
     } catch (error) {
       this.options.logger.warn({ code: codeOf(error) }, 'cannot read unsent wakes; trying again');
@@ -126,14 +135,18 @@ export class WakeRelay implements WakeSender {
       this.sent.push({ workload_id: wake.workload_id, wake_seq: wake.wake_seq });
       this.flushing ??= this.flushSoon();
     } catch (error) {
-      // Everything queued stays unsent in the ledger, and is taken from there when Temporal answers again.
-      this.pausedUntil = Date.now() + (this.options.minAgeMs ?? 2_000);
-      this.queue.length = 0;
+      if (isOutage(error)) this.pause();
       this.options.logger.warn(
         { workload_id: wake.workload_id, code: codeOf(error) },
         'Temporal did not take a wake; trying again',
       );
     }
+  }
+
+  /** Everything queued stays unsent in the ledger, and is taken from there when Temporal answers again. */
+  private pause(): void {
+    this.pausedUntil = Date.now() + (this.options.minAgeMs ?? 2_000);
+    this.queue.length = 0;
   }
 
   /** False when the wake is left to the next look into the ledger, which knows more. */
@@ -158,12 +171,12 @@ export class WakeRelay implements WakeSender {
         args: [{ workload_id: wake.workload_id }],
         workflowIdConflictPolicy: 'USE_EXISTING',
         workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-        staticSummary: `${wake.source} ${wake.action}`.slice(0, 160),
-        staticDetails: `source \`${wake.source}\`, action \`${wake.action}\`, tenant \`${wake.tenant_id}\``,
+        staticSummary: `${wake.source} ${wake.action}`.replaceAll('`', "'").slice(0, 160),
+        staticDetails: `source ${inlineCode(wake.source)}, action ${inlineCode(wake.action)}, tenant ${inlineCode(wake.tenant_id)}`,
         typedSearchAttributes: [
-          { key: SEARCH_ATTRIBUTE_KEYS.tenant, value: wake.tenant_id },
-          { key: SEARCH_ATTRIBUTE_KEYS.source, value: wake.source },
-          { key: SEARCH_ATTRIBUTE_KEYS.action, value: wake.action },
+          { key: SEARCH_ATTRIBUTE_KEYS.tenant, value: wake.tenant_id.slice(0, KEYWORD_LENGTH) },
+          { key: SEARCH_ATTRIBUTE_KEYS.source, value: wake.source.slice(0, KEYWORD_LENGTH) },
+          { key: SEARCH_ATTRIBUTE_KEYS.action, value: wake.action.slice(0, KEYWORD_LENGTH) },
           { key: SEARCH_ATTRIBUTE_KEYS.state, value: wake.state },
         ],
       });
@@ -195,6 +208,13 @@ export class WakeRelay implements WakeSender {
 export const createWakeRelay = (options: WakeRelayOptions): WakeRelay => new WakeRelay(options);
 
 const isProgress = ({ state }: UnsentWake): boolean => state === 'running' || state === 'preempted';
+
+/** gRPC codes that are about the one request: INVALID_ARGUMENT, FAILED_PRECONDITION, OUT_OF_RANGE. */
+const ONE_REQUEST = new Set([3, 9, 11]);
+
+/** Whether Temporal itself does not take anything now; else the trouble is one workload's own. */
+const isOutage = (error: unknown): boolean =>
+  !(error instanceof ServiceError && isGrpcServiceError(error.cause) && ONE_REQUEST.has(error.cause.code));
 
 function codeOf(error: unknown): string {
   if (typeof error !== 'object' || error === null) return 'unknown';

@@ -179,6 +179,9 @@ export async function releaseLease(db: Database, write: FencedWrite, reason: str
   );
 }
 
+/** After this long the offer may have ended as delivered, so its workflow must hear that it was not. */
+const LATE_GIVE_BACK_MS = 5_000;
+
 /**
  * Takes a delivery back that was never made. Null when it was taken back before. It is not believed once the write was
  * reported or the executor has shown that it has the delivery.
@@ -190,11 +193,11 @@ async function giveBack(
   write: FencedWrite,
   reason: string,
 ): Promise<WorkloadRow | null> {
-  const [delivery] = await tx.query<{ write: string; heard_of: boolean }>(
-    `SELECT write, EXISTS (SELECT 1 FROM lifecycle_events l
+  const [delivery] = await tx.query<{ write: string; late: boolean; heard_of: boolean }>(
+    `SELECT write, intent_at < clock_timestamp() - $3::float8 * interval '1 millisecond' AS late, EXISTS (SELECT 1 FROM lifecycle_events l
        WHERE l.delivery_id = d.delivery_id AND l.effect NOT IN ('mismatch', 'unknown_delivery')) AS heard_of
      FROM deliveries d WHERE workload_id = $1 AND number = $2`,
-    [row.workload_id, lease.delivery],
+    [row.workload_id, lease.delivery, LATE_GIVE_BACK_MS],
   );
   if (delivery?.write === 'not_written') return null;
   if (delivery?.write !== 'intended' || delivery.heard_of) {
@@ -207,7 +210,7 @@ async function giveBack(
   if (row.state === 'cancelled') {
     await tx.query('UPDATE workloads SET may_still_run = false WHERE workload_id = $1', [row.workload_id]);
   }
-  const context = { actor: `worker:${write.principal.workerId}`, wake: false, detail: { why: reason } };
+  const context = { actor: `worker:${write.principal.workerId}`, wake: delivery.late, detail: { why: reason } };
   return (await applyFact(tx, row, { type: 'not_delivered' }, context)).row;
 }
 

@@ -31,6 +31,12 @@ export async function takeUnswept(db: Queryable, everyMs: number, limit = 200): 
   return rows.map((row) => row.workload_id);
 }
 
+/** Puts workloads back that were taken but not looked at. */
+export async function putBackUnswept(db: Queryable, workloadIds: readonly string[]): Promise<void> {
+  if (workloadIds.length === 0) return;
+  await db.query("UPDATE workloads SET swept_at = '-infinity' WHERE workload_id = ANY($1)", [workloadIds]);
+}
+
 /** Asks for a wake of workloads whose workflow has no run; the relay starts them again. */
 export async function wakeAgain(db: Queryable, workloadIds: readonly string[]): Promise<void> {
   if (workloadIds.length === 0) return;

@@ -1,5 +1,6 @@
 import type { SearchAttributePair } from '@temporalio/common';
 import { setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
+import { inlineCode } from '../contracts/markdown';
 import { SEARCH_ATTRIBUTE_KEYS } from '../contracts/search-attributes';
 import type { WorkloadView } from '../contracts/workflow';
 
@@ -27,8 +28,8 @@ function attributesOf(view: WorkloadView): SearchAttributePair[] {
 }
 
 function detailsOf(view: WorkloadView): string {
-  const rule = view.rule_id === null ? 'no rule' : `rule \`${view.rule_id}\``;
+  const rule = view.rule_id === null ? 'no rule' : `rule ${inlineCode(view.rule_id)}`;
   const where = view.pool_id === null ? '' : `, pool \`${view.pool_id}\`, executor \`${view.executor}\``;
   const delivery = view.delivery > 0 ? `, delivery ${view.delivery}` : '';
-  return `**${view.state}**: ${view.reason}\n\n\`${view.source}\` \`${view.action}\`, ${rule}${where}${delivery}`;
+  return `**${view.state}**: ${view.reason}\n\n${inlineCode(view.source)} ${inlineCode(view.action)}, ${rule}${where}${delivery}`;
 }

@@ -33,7 +33,13 @@ export async function workload(input: WorkloadInput): Promise<WorkloadSummary> {
 
   let view = await admit(input.workload_id);
   publisher.publish(view);
-  while (view.next !== 'end') {
+  while (view.next !== 'end' || wakes.length > 0) {
+    if (view.next === 'end') {
+      wakes.length = 0;
+      view = await settle(input.workload_id);
+      publisher.publish(view);
+      continue;
+    }
     if (view.next === 'offer') offer ??= new Offer(view);
     timer.set(view.next === 'wait' ? view.wait_ms : null);
     await condition(() => wakes.length > 0 || timer.passed || offer?.finished === true);

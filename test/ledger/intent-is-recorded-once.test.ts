@@ -170,3 +170,19 @@ test('a report of the write is taken once; what comes later changes nothing', as
   expect(await ledger.audit(workId, 'delivery.maybe_written')).toHaveLength(1);
   expect(await ledger.audit(workId, 'delivery.written')).toHaveLength(0);
 });
+
+test('a give-back that comes late wakes the workflow, since the offer may have ended as delivered', async () => {
+  const wakeSeq = async (workId: string): Promise<string> => (await ledger.workload(workId)).wake_seq;
+  const prompt = await ledger.delivered();
+  const before = await wakeSeq(prompt.workId);
+  await releaseLease(ledger.db, prompt.write, 'EAGAIN');
+  expect(await wakeSeq(prompt.workId)).toBe(before);
+
+  const late = await ledger.delivered();
+  await ledger.db.query("UPDATE deliveries SET intent_at = intent_at - interval '1 minute' WHERE workload_id = $1", [
+    late.workId,
+  ]);
+  await releaseLease(ledger.db, late.write, 'EAGAIN');
+  expect(await ledger.workload(late.workId)).toMatchObject({ state: 'queued', delivery: 0 });
+  expect(BigInt(await wakeSeq(late.workId))).toBeGreaterThan(BigInt(before));
+});
