@@ -2,8 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { workflowIdOf } from '../contracts/names';
+import { HttpExchange } from '../executors/http-exchange';
 import type { BenchSystem } from './bench-system';
 import { closedLoop, median, round, sampleOf, type Sample } from './measure';
+
+const http = new HttpExchange();
 
 export interface WholeSettings {
   rounds: number;
@@ -23,14 +26,15 @@ export interface WholeResult {
 
 /** Posts one event. Fails when it is not accepted. */
 export async function post(system: BenchSystem, eventId: string): Promise<string> {
-  const answer = await fetch(`${system.api}/api/events`, {
+  const { status, text } = await http.send({
+    url: `${system.api}/api/events`,
     method: 'POST',
     headers: { authorization: `Bearer ${system.token}`, 'content-type': 'application/json' },
     body: JSON.stringify({ source: 'bench', action: 'work', event_id: eventId, data: { n: 1 } }),
+    timeoutMs: 30_000,
   });
-  const body = (await answer.json()) as { workload_id: string };
-  if (!answer.ok) throw new Error(`the event was answered ${answer.status} ${JSON.stringify(body)}`);
-  return body.workload_id;
+  if (status !== 202) throw new Error(`the event was answered ${status} ${text}`);
+  return (JSON.parse(text) as { workload_id: string }).workload_id;
 }
 
 async function wholeWorkload(system: BenchSystem): Promise<void> {

@@ -11,6 +11,11 @@ export interface Accepted {
   duplicate: boolean;
 }
 
+const KNOWN = `
+SELECT e.body_hash, w.state FROM events e JOIN workloads w USING (workload_id)
+WHERE e.tenant_id = $1 AND e.source = $2 AND e.event_id = $3`;
+
+/** Records the event, or says what was recorded before, in one round trip. */
 const INSERT = `
 WITH event AS (
   INSERT INTO events (tenant_id, source, event_id, workload_id, body_hash, body)
@@ -21,14 +26,19 @@ WITH event AS (
   INSERT INTO workloads (workload_id, tenant_id, source, event_id, action, subject)
   SELECT workload_id, $1, $2, $3, $7, $8 FROM event
   RETURNING workload_id
+), note AS (
+  INSERT INTO audit (tenant_id, workload_id, type, actor)
+  SELECT $1, workload_id, 'event.accepted', $9::text FROM workload
 )
-INSERT INTO audit (tenant_id, workload_id, type, actor)
-SELECT $1, workload_id, 'event.accepted', $9::text FROM workload
-RETURNING workload_id`;
+SELECT NULL::bytea AS body_hash, 'accepted' AS state FROM workload
+UNION ALL
+${KNOWN}`;
 
-const KNOWN = `
-SELECT e.body_hash, w.state FROM events e JOIN workloads w USING (workload_id)
-WHERE e.tenant_id = $1 AND e.source = $2 AND e.event_id = $3`;
+interface Stored {
+  /** Null when the event was recorded just now. */
+  body_hash: Buffer | null;
+  state: WorkloadState;
+}
 
 /**
  * Records a source event once. The same event again answers with its workload; the same identity with another body is the
@@ -42,10 +52,9 @@ export async function acceptEvent(
 ): Promise<Accepted> {
   const workloadId = workloadIdFor(tenantId, event.source, event.event_id);
   const hash = bodyHash(event);
-  const inserted = await db.query(INSERT, [
-    tenantId,
-    event.source,
-    event.event_id,
+  const identity = [tenantId, event.source, event.event_id];
+  const [stored] = await db.query<Stored>(INSERT, [
+    ...identity,
     workloadId,
     hash,
     JSON.stringify(event),
@@ -53,14 +62,10 @@ export async function acceptEvent(
     event.subject ?? null,
     actor,
   ]);
-  if (inserted.length > 0) return { workloadId, state: 'accepted', duplicate: false };
-
-  const [known] = await db.query<{ body_hash: Buffer; state: WorkloadState }>(KNOWN, [
-    tenantId,
-    event.source,
-    event.event_id,
-  ]);
+  // Recorded by somebody else at the same moment: after this statement began, so it did not see it.
+  const known = stored ?? (await db.query<Stored>(KNOWN, identity))[0];
   if (!known) throw new Error('an event that could not be inserted is not there');
+  if (known.body_hash === null) return { workloadId, state: 'accepted', duplicate: false };
   if (!known.body_hash.equals(hash)) {
     throw new Problem('event.conflict', 'This event id was posted before with another body.', {
       errors: [{ pointer: '/event_id', detail: 'is taken by an event with another body' }],
