@@ -16,7 +16,7 @@ export interface Decided {
 /** Requests that wait for a decision. Their number is bounded, and all of them end when the API stops. */
 export class DecisionWaiters {
   private waiting = 0;
-  private readonly stopping = new AbortController();
+  private stopped = false;
 
   constructor(
     private readonly db: Queryable,
@@ -32,12 +32,13 @@ export class DecisionWaiters {
     if (this.waiting >= this.limit) return look();
     this.waiting += 1;
     try {
-      const over = AbortSignal.any([gone, this.stopping.signal, AbortSignal.timeout(waitMs)]);
+      const until = performance.now() + waitMs;
       let pauseMs = FIRST_PAUSE_MS;
       for (;;) {
         const seen = await look();
-        if (seen === null || seen.decision !== null || over.aborted) return seen;
-        await sleep(pauseMs, undefined, { signal: over }).catch(() => undefined);
+        const left = until - performance.now();
+        if (seen === null || seen.decision !== null || left <= 0 || gone.aborted || this.stopped) return seen;
+        await sleep(Math.min(pauseMs, left));
         pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
       }
     } finally {
@@ -47,6 +48,6 @@ export class DecisionWaiters {
 
   /** Lets everybody who waits go on with what is known. */
   stop(): void {
-    this.stopping.abort();
+    this.stopped = true;
   }
 }

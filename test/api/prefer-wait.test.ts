@@ -1,4 +1,6 @@
 import http from 'node:http';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { anEvent, DISPATCH_ALL, startTestApi, type TestApi } from '../support/api-server';
 import { eventually } from '../support/eventually';
 
@@ -42,6 +44,17 @@ test('no decision in time is 202, after the time that was asked for', async () =
   const { status, body } = await waiting('too-late', 'wait=1');
   expect([status, body.state, body.decision]).toEqual([202, 'accepted', undefined]);
   expect(Date.now() - began).toBeGreaterThanOrEqual(950);
+});
+
+test('the time is over also while the garbage collector is at work', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const collecting = setInterval(collect, 50);
+  try {
+    expect((await waiting('collected', 'wait=1')).status).toBe(202);
+  } finally {
+    clearInterval(collecting);
+  }
 });
 
 test('an event that is decided already is answered at once, also as a duplicate', async () => {
