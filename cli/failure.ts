@@ -11,10 +11,8 @@ export function explain(error: unknown): { text: string; code: number } {
     return { text: error.problems.map((problem) => `error: ${problem}`).join('\n'), code: EXIT.usage };
   if (error instanceof CommandFailed) return { text: `error: ${error.message}`, code: error.exitCode };
   if (error instanceof Problem && error.code === 'ledger.unavailable') {
-    return {
-      text: 'error: the ledger database cannot be reached: see that it runs and that its URL is right',
-      code: EXIT.failure,
-    };
+    const hint = 'see that it runs, that its URL is right and that the database exists';
+    return { text: `error: ${error.message} (${hint})`, code: EXIT.failure };
   }
   if (error instanceof LedgerError) return { text: `error: ${explainLedger(error)}`, code: EXIT.failure };
   if (error instanceof Error) return { text: `error: ${oneLine(error)}`, code: exitCodeOf(error) };

@@ -132,18 +132,24 @@ export class LedgerError extends Error {
 export function translated(error: unknown): unknown {
   const code = codeOf(error);
   if (error instanceof pg.DatabaseError) {
-    return UNREACHABLE.test(code) ? unavailable() : new LedgerError(code, error.table, error.constraint);
+    return UNREACHABLE.test(code) ? unavailable(code) : new LedgerError(code, error.table, error.constraint);
   }
   if (
     UNREACHABLE.test(code) ||
     (error instanceof Error && !(error instanceof Problem) && UNREACHABLE_TEXT.test(error.message))
   ) {
-    return unavailable();
+    return unavailable(code);
   }
   return error;
 }
 
-const unavailable = (): Problem =>
-  new Problem('ledger.unavailable', 'The ledger database cannot be reached; nothing is half done. Try again.', {
-    retryAfterMs: 2000,
-  });
+const NO_SUCH_DATABASE = '3D000';
+
+const unavailable = (code: string): Problem =>
+  new Problem(
+    'ledger.unavailable',
+    code === NO_SUCH_DATABASE
+      ? 'The ledger database does not exist: create it.'
+      : 'The ledger database cannot be reached; nothing is half done. Try again.',
+    { retryAfterMs: 2000 },
+  );

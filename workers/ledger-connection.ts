@@ -82,7 +82,7 @@ export async function prepareLedger({ db, schema, autoMigrate, stopping, logger 
       return;
     } catch (error) {
       if (!(error instanceof Problem && error.code === 'ledger.unavailable')) throw error;
-      logger.warn('the ledger database cannot be reached; waiting for it');
+      logger.warn({ why: error.message }, 'the ledger database cannot be used yet; waiting for it');
     }
     await pause(backoff.next(), stopping);
   }
