@@ -60,12 +60,14 @@ async function authenticate(context: AuthContext, request: Request): Promise<Tok
   const header = request.headers.authorization;
   const bearer = /^Bearer +([\x21-\x7e]+) *$/i.exec(header ?? '')?.[1] ?? '';
   const address = request.ip ?? '';
-  if (header !== undefined) context.backoff.check(address, bearer);
   const principal = bearer.startsWith('oww_')
     ? await authenticateWorker(context.db, bearer)
     : await authenticateToken(context.db, bearer);
   if (principal) return principal;
-  if (header !== undefined) context.backoff.failed(address, bearer);
+  if (header !== undefined) {
+    context.backoff.check(address, bearer);
+    context.backoff.failed(address, bearer);
+  }
   throw new Problem('auth.required', 'A valid bearer token is needed.');
 }
 

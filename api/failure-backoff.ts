@@ -14,7 +14,7 @@ interface Count {
 }
 
 /**
- * Slows down clients that keep presenting refused bearers. Counted per address and bearer id, so that on a shared address (one
+ * Slows down clients that keep presenting refused bearers; one that is good always passes. Counted per address and bearer id, so that on a shared address (one
  * host, one proxy) a forgotten credential does not shut out the others. IPv6 addresses count by /64. Bounded: when it is full
  * the oldest count goes.
  */

@@ -22,6 +22,7 @@ export function parsePolicy(yamlText: string, options: ParseOptions = {}): { pol
   if (source.errors.length > 0) {
     throw new PolicyInvalid(source.errors.map((error) => ({ ...error, rule_id: null, pointer: '' })));
   }
+  refuseTooManyRules(data);
   const parsed = policyDocument.safeParse(data);
   const pools = options.knownPools && new Set(options.knownPools);
   const problems = [
@@ -41,6 +42,14 @@ function refuseUnreadable(text: string): void {
         ? 'holds NUL or lone surrogates'
         : null;
   if (detail) throw new PolicyInvalid([{ line: 1, column: 1, rule_id: null, pointer: '', detail }]);
+}
+
+/** Before the rules are looked at one by one: a wide text must not keep the process busy. */
+function refuseTooManyRules(data: unknown): void {
+  const rules = typeof data === 'object' && data !== null && 'rules' in data ? data.rules : undefined;
+  if (!Array.isArray(rules) || rules.length <= POLICY_LIMITS.rules) return;
+  const detail = `holds ${rules.length} rules; at most ${POLICY_LIMITS.rules} are allowed`;
+  throw new PolicyInvalid([{ line: 1, column: 1, rule_id: null, pointer: '/rules', detail }]);
 }
 
 function schemaProblems(issue: z.core.$ZodIssue, source: YamlSource, data: unknown): PolicyProblem[] {

@@ -1,4 +1,4 @@
-import { isAlias, isMap, isNode, isPair, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
+import { isAlias, isMap, isNode, isPair, isScalar, isSeq, Lexer, LineCounter, parseDocument, Parser } from 'yaml';
 import type { Document, Node } from 'yaml';
 import { POLICY_LIMITS } from '../../contracts/policy';
 import type { Path } from './yaml-path';
@@ -10,6 +10,24 @@ export interface Position {
 
 /** One slip often causes a long tail of errors. */
 const MAX_SYNTAX_ERRORS = 20;
+
+/** Deeper than any policy, and far above what the composer's recursion stands. */
+const MAX_DEPTH = 64;
+
+/**
+ * The line at which a text goes deeper than {@link MAX_DEPTH}, or null; found by the parser's tokens, without recursion.
+ * Composing a deep text overflows the stack, and what the engine does then may end the process.
+ */
+function lineTooDeep(text: string): number | null {
+  const parser = new Parser();
+  let line = 1;
+  for (const lexeme of new Lexer().lex(text)) {
+    for (const token of parser.next(lexeme)) void token;
+    if (parser.stack.length > MAX_DEPTH) return line;
+    line += lexeme.split('\n').length - 1;
+  }
+  return null;
+}
 
 /** A YAML text as data, with the place of everything in it. */
 export class YamlSource {
@@ -60,6 +78,11 @@ export class YamlSource {
   }
 
   #parse(): Document.Parsed | null {
+    const deep = lineTooDeep(this.#text);
+    if (deep !== null) {
+      this.errors.push({ line: deep, column: 1, detail: `nested deeper than ${MAX_DEPTH} levels` });
+      return null;
+    }
     try {
       const document = parseDocument(this.#text, {
         version: '1.2',

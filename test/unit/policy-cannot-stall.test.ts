@@ -1,7 +1,10 @@
+import { execFileSync } from 'node:child_process';
+import path from 'node:path';
 import { celContext } from '../../domain/policy/cel-environment';
 import { EVENT_UNITS, EXPRESSION_UNITS, Meter } from '../../domain/policy/cel-meter';
 import { evaluatePolicy } from '../../domain/policy/evaluate';
 import { compileExpression, evaluateExpression } from '../../domain/policy/expression';
+import { parsePolicy } from '../../domain/policy/parse';
 import { eventOf, policyOf, when } from '../support/policy';
 
 const items = Array.from({ length: 10_000 }, (_, at) => at);
@@ -78,4 +81,32 @@ test('1,000 rules on an ordinary event are far below the bound', () => {
   );
   const event = eventOf({ labels: words.slice(0, 50), text: 'z'.repeat(1000) }, { source: 's998' });
   expect(evaluatePolicy(policy, event, { tenant: 'default' }).ruleId).toBe('z');
+});
+
+describe('a text that is made to break the parser', () => {
+  /** Parses texts in a fresh process: an engine that has parsed before stands more. */
+  const parseInFreshProcess = (texts: string): string => {
+    const script = `
+      const { parsePolicy } = require(${JSON.stringify(path.resolve(__dirname, '../../dist/domain/policy/parse.js'))});
+      for (const text of ${texts}) {
+        try { parsePolicy(text); console.log('taken'); } catch (error) { console.log(error.name); }
+      }`;
+    return execFileSync(process.execPath, ['-e', script], { encoding: 'utf8', timeout: 30_000 });
+  };
+
+  test.each(['[', '- ', '? ', '["x",'])('%j over and over is refused, and the process lives', (piece) => {
+    const texts = `[16000, 32000, 60000].map((bytes) => ${JSON.stringify(piece)}.repeat(bytes / ${piece.length}))`;
+    expect(parseInFreshProcess(texts)).toBe('PolicyInvalid\n'.repeat(3));
+  });
+
+  test('the line that goes too deep is named', () => {
+    const text = `version: 1\ndefault: { decision: ignore, reason: none }\nrules: ${'['.repeat(100)}\n`;
+    expect(() => parsePolicy(text)).toThrow(/line 3.*nested deeper than 64 levels/);
+  });
+
+  test('more rules than allowed are refused before they are looked at', () => {
+    const rules = Array.from({ length: 1_200 }, (_, index) => `  - { id: r${index}, when: nonsense( }`);
+    const text = `version: 1\ndefault: { decision: ignore, reason: none }\nrules:\n${rules.join('\n')}\n`;
+    expect(() => parsePolicy(text)).toThrow(/holds 1200 rules; at most 1000/);
+  });
 });
