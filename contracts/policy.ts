@@ -5,7 +5,7 @@ import { slug } from './ids';
 /** Bounds of a policy document. */
 export const POLICY_LIMITS = {
   /** UTF-8 bytes of the YAML text. */
-  documentBytes: 128 * 1024,
+  documentBytes: 192 * 1024,
   rules: 1000,
   /** Characters of one CEL expression. */
   expressionChars: 8192,

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { sourceEvent } from '../../contracts/events';
 import { Problem } from '../../contracts/problems';
+import type { TokenScope } from '../../contracts/terminology';
 import { RULE_DECISIONS } from '../../contracts/policy';
 import { explainPolicy, type Explanation } from '../../domain/policy/explain';
 import { parsePolicy } from '../../domain/policy/parse';
@@ -134,6 +135,9 @@ const NO_POLICY: Explanation = {
   rules: [],
 };
 
+/** Compiling a policy costs more than reading one. */
+const MAY_TRY_OWN: readonly TokenScope[] = ['policy:write', 'admin', 'operator'];
+
 const evaluateRoute = route({
   method: 'post',
   path: '/api/policy/evaluate',
@@ -142,7 +146,7 @@ const evaluateRoute = route({
   summary: 'Try an event on a policy',
   description:
     'Says which rule would match and why the others would not. Nothing is recorded and dedupe claims are not looked at. Without ' +
-    '`source` the active policy is tried.',
+    '`source` the active policy is tried; with it the scope `policy:write` is needed.',
   access: { kind: 'token', scopes: ['policy:write', 'workloads:read'] },
   body: {
     'application/json': z
@@ -152,6 +156,9 @@ const evaluateRoute = route({
   answers: { 200: { description: 'What would be decided.', schema: evaluationAnswer } },
   problems: ['policy.invalid'],
   handle: async ({ deps, principal, body: { event, source } }) => {
+    if (source !== undefined && !principal.scopes.some((scope) => MAY_TRY_OWN.includes(scope))) {
+      throw new Problem('auth.scope_required', 'Trying a policy of your own needs the scope policy:write.');
+    }
     const stored = source === undefined ? await activePolicy(deps.db, principal.tenantId) : null;
     const text = source ?? stored?.source;
     const policy = text === undefined ? null : await (stored ? parsePolicy(text).policy : checkedPolicy(deps, text));
