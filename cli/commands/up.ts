@@ -39,7 +39,7 @@ function upOptions(config: ConfigOf<'up'>): UpOptions {
     temporalUiPort: config.temporalUiPort,
     temporalCli: config.temporalCli,
     policyFile: config.policy,
-    worker: { id: config.workerId ?? 'local', pool: config.pool, maxOpenDeliveries: config.maxOpenDeliveries },
+    worker: { id: config.workerId ?? 'local', pool: config.pool, maxOpenDeliveries: config.maxOpenDeliveries ?? 1 },
     triggerPipe: config.triggerPipe,
     lifecycleSocket: config.lifecycleSocket,
     lifecycleSocketMode: config.lifecycleSocketMode,

@@ -11,7 +11,7 @@ export async function runWorkerEnroll(config: ConfigOf<'worker enroll'>, output:
   requireOutput(output);
   const { workerId, pool: poolId, maxOpenDeliveries } = config;
   const { plaintext } = await withLedger(config, (db) =>
-    enrolWorker(db, { workerId, poolId, maxOpenDeliveries, actor: 'cli' }),
+    enrolWorker(db, { workerId, poolId, actor: 'cli', ...(maxOpenDeliveries !== undefined && { maxOpenDeliveries }) }),
   );
   handOut(plaintext, output, `the credential of worker ${workerId} in pool ${poolId}`);
 }

@@ -105,8 +105,9 @@ export const OPTIONS = {
     derived: '`workers/<worker-id>` below the data dir',
     schema: filePath,
   }),
-  maxOpenDeliveries: withDefault('N', '1', {
+  maxOpenDeliveries: optional('N', {
     doc: 'Deliveries the worker may have open at once. OpenCrow runs one at a time and cannot give one back.',
+    derived: '1; what it is for a worker that is enrolled already',
     schema: integer(1, 1000),
   }),
   shutdownGrace: withDefault('DURATION', '30s', {

@@ -75,10 +75,12 @@ export class SpoolReader {
 
   async #fill(): Promise<void> {
     while (this.#window.length < this.#size && isBefore(this.#next, this.#durable)) {
-      const { segment } = this.#next;
+      const { segment, offset } = this.#next;
       const closed = segment < this.#durable.segment;
       const readAll = await this.#read(segment, closed ? Infinity : this.#durable.offset);
       if (readAll && closed) this.#next = { segment: this.#segmentAfter(segment), offset: 0 };
+      // What is said to be durable is not there: asking again at once would ask for ever.
+      else if (this.#next.offset === offset) return;
     }
   }
 

@@ -56,7 +56,7 @@ export class SpoolWriter {
     const last = existing.at(-1);
     if (last !== undefined) this.#unsynced.push(openSync(segmentPath(options.folder, last), 'r+'));
     this.#bytes = this.#measure();
-    this.#openSegment();
+    this.#openSegment(this.#segment);
     this.#markDirty();
   }
 
@@ -101,17 +101,18 @@ export class SpoolWriter {
     }
   }
 
-  #openSegment(): void {
-    this.#fd = openSync(segmentPath(this.options.folder, this.#segment), 'wx', 0o600);
+  /** Changes nothing when the file cannot be made. */
+  #openSegment(segment: number): void {
+    this.#fd = openSync(segmentPath(this.options.folder, segment), 'wx', 0o600);
+    this.#segment = segment;
     this.#offset = 0;
     this.#newSegment = true;
   }
 
   #roll(): void {
-    if (this.#fd !== null) this.#unsynced.push(this.#fd);
-    this.#fd = null;
-    this.#segment += 1;
-    this.#openSegment();
+    const full = this.#fd;
+    this.#openSegment(this.#segment + 1);
+    if (full !== null) this.#unsynced.push(full);
   }
 
   /** One sync at a time; what is appended meanwhile is taken by the next. */

@@ -1,5 +1,14 @@
 import { spawn } from 'node:child_process';
-import { appendFileSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join, resolve } from 'node:path';
 import { segmentPath, listSegments } from '../../executors/spool/spool-format';
 import { SpoolReader, type SpoolEntry } from '../../executors/spool/spool-reader';
@@ -155,4 +164,38 @@ test('at its cap it refuses and counts, says so, and takes again when there is r
   await reader.acknowledge(await reader.entries());
   expect(spool.append(Buffer.from('again'))).toBe(true);
   await spool.close();
+});
+
+test('when the next segment cannot be made, what is there is read, the new is refused, and nobody asks for ever', async () => {
+  const folder = temporaryFolder();
+  const alarms: SpoolAlarm[] = [];
+  let reader: SpoolReader | null = null;
+  const spool = new SpoolWriter({
+    folder,
+    segmentBytes: 1_000,
+    onAlarm: (alarm) => alarms.push(alarm),
+    onDurable: (position) => reader?.noteDurable(position),
+  });
+  reader = new SpoolReader({ folder });
+  const inTheWay = segmentPath(folder, listSegments(folder).at(-1)! + 1);
+  mkdirSync(inTheWay);
+  const taken = Array.from({ length: 8 }, () => spool.append(Buffer.alloc(300, '7'))).filter(Boolean).length;
+  await spool.flush();
+  expect(taken).toBeGreaterThan(0);
+  expect(taken).toBeLessThan(8);
+  expect(alarms.length).toBeGreaterThan(0);
+  expect(await reader.entries()).toHaveLength(taken);
+
+  rmdirSync(inTheWay);
+  expect(spool.append(Buffer.from('again'))).toBe(true);
+  await spool.flush();
+  expect(await reader.entries()).toHaveLength(taken + 1);
+  await spool.close();
+});
+
+test('a segment that is gone though it was promised stops nobody', async () => {
+  const folder = temporaryFolder();
+  const reader = new SpoolReader({ folder });
+  reader.noteDurable({ segment: 7, offset: 500 });
+  expect(await reader.entries()).toEqual([]);
 });
