@@ -1,4 +1,9 @@
 import pino, { type DestinationStream, type Logger } from 'pino';
+import { Problem } from '../contracts/problems';
+import { ControlPlaneUnavailable } from '../executors/control-plane-client';
+import { LedgerError } from '../ledger/database';
+import { ConfigError } from './config';
+import { CommandFailed } from './exit-codes';
 
 export interface LogOptions {
   logLevel: pino.LevelWithSilent;
@@ -7,6 +12,9 @@ export interface LogOptions {
 
 /** Names under which a secret must never be printed, wherever they are. */
 const SECRET_FIELDS = ['authorization', 'password', 'token', 'lease_token', 'credential', 'connectionString'];
+
+/** Errors whose messages are written here and hold ids and codes only. */
+const OWN_ERRORS = [Problem, LedgerError, ControlPlaneUnavailable, ConfigError, CommandFailed];
 
 /** The log of a process: on stderr and written at once, so that nothing is lost when the process is killed. */
 export function createLogger({ logLevel, logFormat }: LogOptions): Logger {
@@ -24,17 +32,22 @@ export function createLogger({ logLevel, logFormat }: LogOptions): Logger {
   );
 }
 
-/** Messages of our own errors, and of others the place they come from: the rest of them may quote anything. */
+/** Errors of the language and of libraries, whose messages may quote whatever they were given. */
+const quotes = (error: Error): boolean =>
+  error.constructor !== Error && !OWN_ERRORS.some((own) => error instanceof own);
+
+/** Name, code and place of an error; the message only of our own and of plain ones. */
 function describeError(error: unknown): unknown {
   if (!(error instanceof Error)) return { type: typeof error };
   const { name, message, stack, cause } = error;
   const code = (error as NodeJS.ErrnoException).code;
+  const frames = stack?.split('\n').filter((line) => /^\s+at /.test(line));
   return {
     type: name,
-    message,
+    ...(quotes(error) ? {} : { message }),
     ...(code === undefined ? {} : { code }),
-    stack,
-    ...(cause instanceof Error ? { cause: cause.message } : {}),
+    ...(frames === undefined ? {} : { stack: frames.join('\n') }),
+    ...(cause instanceof Error ? { cause: quotes(cause) ? cause.name : cause.message } : {}),
   };
 }
 
