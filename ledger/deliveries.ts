@@ -40,7 +40,8 @@ async function fenced<T>(
     });
   } catch (error) {
     if (error instanceof StaleLease) {
-      await recordStaleWrite(db, { workId: write.workId, workerId: write.principal.workerId, kind, stale: error });
+      const { workerId, poolId } = write.principal;
+      await recordStaleWrite(db, { workId: write.workId, workerId, poolId, kind, stale: error });
     }
     throw error;
   }

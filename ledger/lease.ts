@@ -50,12 +50,12 @@ export class StaleLease extends Problem {
 
 export async function recordStaleWrite(
   db: Queryable,
-  write: { workId: string; workerId: string; kind: string; stale: StaleLease },
+  write: { workId: string; workerId: string; poolId: string; kind: string; stale: StaleLease },
 ): Promise<void> {
   await db.query(
     `INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
      SELECT w.tenant_id, w.workload_id, 'lease.stale_write_rejected', $2::text, $3::jsonb
-     FROM workloads w WHERE w.workload_id = $1`,
+     FROM workloads w WHERE w.workload_id = $1 AND w.pool_id = $4`,
     [
       write.workId,
       `worker:${write.workerId}`,
@@ -65,6 +65,7 @@ export async function recordStaleWrite(
         current_epoch: write.stale.currentEpoch,
         presented_token: write.stale.presentedTokenHash,
       }),
+      write.poolId,
     ],
   );
 }

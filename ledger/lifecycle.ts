@@ -76,7 +76,8 @@ async function recordKnown(
     await clearSuspect(tx, principal.workerId, 'newer_lifecycle', actor, occurredAt);
   }
   const after = change?.row ?? row;
-  return { effect, wake: change && change.path.length > 0 ? after : null, state: after.state };
+  const wake = change && change.path.length > 0 ? after : null;
+  return foreign ? { effect, wake } : { effect, wake, state: after.state };
 }
 
 /** Why a record cannot be about the delivery it names; null when it can. */

@@ -60,10 +60,11 @@ export async function policyVersion(db: Queryable, tenantId: string, version: nu
   return row ?? null;
 }
 
-/** Ids of the pools that policies may name. */
-export async function poolIds(db: Queryable): Promise<string[]> {
+/** Ids of the pools that a tenant's policy may name. */
+export async function poolIds(db: Queryable, tenantId: string): Promise<string[]> {
   const rows = await db.query<{ pool_id: string }>(
-    "SELECT pool_id FROM pools WHERE status <> 'retired' ORDER BY pool_id",
+    `SELECT pool_id FROM pools WHERE status <> 'retired' AND (tenants IS NULL OR $1 = ANY(tenants)) ORDER BY pool_id`,
+    [tenantId],
   );
   return rows.map((row) => row.pool_id);
 }

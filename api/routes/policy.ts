@@ -63,9 +63,9 @@ const yamlText = z
 const policyUpload = z.strictObject({ source: z.string() }).meta({ id: 'PolicyUpload' });
 
 /** Checks a policy text; all that is wrong with it, by line and rule, is the problem `policy.invalid`. */
-async function checkedPolicy(deps: RouteDeps, source: string): Promise<CompiledPolicy> {
+async function checkedPolicy(deps: RouteDeps, tenantId: string, source: string): Promise<CompiledPolicy> {
   try {
-    return parsePolicy(source, { knownPools: await poolIds(deps.db) }).policy;
+    return parsePolicy(source, { knownPools: await poolIds(deps.db, tenantId) }).policy;
   } catch (error) {
     if (!(error instanceof PolicyInvalid)) throw error;
     throw new Problem('policy.invalid', 'The policy is refused as a whole; nothing has changed.', {
@@ -94,7 +94,7 @@ const putPolicy = route({
   },
   problems: ['policy.invalid'],
   handle: async ({ deps, principal, body: { source } }) => {
-    const { hash } = await checkedPolicy(deps, source);
+    const { hash } = await checkedPolicy(deps, principal.tenantId, source);
     const { version, changed } = await activatePolicy(
       deps.db,
       principal.tenantId,
@@ -161,7 +161,10 @@ const evaluateRoute = route({
     }
     const stored = source === undefined ? await activePolicy(deps.db, principal.tenantId) : null;
     const text = source ?? stored?.source;
-    const policy = text === undefined ? null : await (stored ? parsePolicy(text).policy : checkedPolicy(deps, text));
+    const policy =
+      text === undefined
+        ? null
+        : await (stored ? parsePolicy(text).policy : checkedPolicy(deps, principal.tenantId, text));
     const { evaluation, rules } = policy ? explainPolicy(policy, event, { tenant: principal.tenantId }) : NO_POLICY;
     const body: z.infer<typeof evaluationAnswer> = {
       policy_version: stored?.version ?? null,

@@ -219,6 +219,7 @@ CREATE TABLE lifecycle_events (
 -- By pool, so that nobody can take the event ids of another pool's executors.
 CREATE UNIQUE INDEX lifecycle_once ON lifecycle_events (delivery_id, event_id, pool_id) WHERE workload_id IS NOT NULL;
 CREATE INDEX lifecycle_by_workload ON lifecycle_events (workload_id, seq) WHERE workload_id IS NOT NULL;
+CREATE INDEX lifecycle_strangers_by_age ON lifecycle_events (received_at) WHERE workload_id IS NULL;
 CREATE INDEX lifecycle_strangers ON lifecycle_events (worker_id, received_at) WHERE workload_id IS NULL;
 
 -- What happened, append-only. A workload's timeline is its rows here, in order.
@@ -251,6 +252,7 @@ CREATE TABLE idempotency_keys (
   created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (tenant_id, route, key)
 );
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
 
 INSERT INTO tenants (tenant_id) VALUES ('default');
 INSERT INTO pools (pool_id) VALUES ('default');

@@ -20,7 +20,7 @@ export async function seedPolicy(db: Database, file: string, logger: Logger): Pr
     }
     return;
   }
-  const { policy } = check(source, file, await poolIds(db));
+  const { policy } = check(source, file, await poolIds(db, TENANT));
   const { version } = await activatePolicy(db, TENANT, { source, hash: policy.hash }, 'up', { onlyIfNone: true });
   logger.info({ file, version, policy_hash: policy.hash }, 'tenant default has its first policy');
 }
