@@ -31,13 +31,7 @@ export async function runApi(config: ConfigOf<'api'>): Promise<void> {
       const relay = startRelay(context.parts, { db, temporal, logger });
       await startApi(context.parts, relay, { db, temporal, listen: config.listen, config: apiConfig(config), logger });
       // It serves (503) while the ledger is away, and ends if the ledger turns out to be of another version.
-      await prepareLedger({
-        db,
-        schema: config.databaseSchema,
-        autoMigrate: config.autoMigrate,
-        stopping: context.stopping,
-        logger,
-      });
+      await ledgerIsReady(db, config, context);
     },
   });
 }
@@ -50,13 +44,7 @@ export async function runControl(config: ConfigOf<'control'>): Promise<void> {
     graceMs: config.shutdownGrace,
     start: async (context) => {
       const { db, temporal } = openStores(config, target, context);
-      await prepareLedger({
-        db,
-        schema: config.databaseSchema,
-        autoMigrate: config.autoMigrate,
-        stopping: context.stopping,
-        logger,
-      });
+      await ledgerIsReady(db, config, context);
       const { suspectBackoff: suspectBackoffMs, shutdownGrace: graceMs } = config;
       startControl(context.parts, {
         db,
@@ -110,3 +98,10 @@ export const sweepSettings = (config: ConfigOf<'control'> | ConfigOf<'up'>): Swe
   capacityMs: config.sweepCapacity,
   retention: { bodyDays: config.retainBodies / DAY_MS, noiseDays: config.retainNoise / DAY_MS },
 });
+
+/** Waits for the ledger, and migrates it if that was asked for. */
+const ledgerIsReady = (
+  db: Database,
+  { databaseSchema: schema, autoMigrate }: ConfigOf<'api'> | ConfigOf<'control'>,
+  { stopping, logger }: ProcessContext,
+): Promise<void> => prepareLedger({ db, schema, autoMigrate, stopping, logger });
