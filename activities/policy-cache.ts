@@ -12,7 +12,8 @@ export class PolicyCache {
   readonly evaluate: Evaluate = async (policy, event, tenant) =>
     evaluatePolicy(await this.compile(policy), event, { tenant });
 
-  private async compile(inForce: PolicyInForce): Promise<CompiledPolicy> {
+  /** The policy, compiled; throws `PolicyInvalid` for a text that this version does not take. */
+  readonly compile = async (inForce: Omit<PolicyInForce, 'version'>): Promise<CompiledPolicy> => {
     const { hash } = inForce;
     const known = this.compiled.get(hash);
     if (known) return known;
@@ -21,5 +22,5 @@ export class PolicyCache {
     if (this.compiled.size >= LIMIT && oldest !== undefined) this.compiled.delete(oldest);
     this.compiled.set(hash, policy);
     return policy;
-  }
+  };
 }

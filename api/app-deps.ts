@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import type { PolicyCache } from '../activities/policy-cache';
 import type { Database } from '../ledger/database';
 import type { UnsentWake } from '../ledger/outbox';
 import type { AuthContext } from './auth';
@@ -42,4 +43,6 @@ export interface RouteDeps extends ApiDeps {
   auth: AuthContext;
   waiters: DecisionWaiters;
   readiness: ReadinessProbe;
+  /** Compiled policies of this process. */
+  policies: PolicyCache;
 }

@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { storableText } from '../contracts/ids';
 
 /** Why an operator does something; kept in the audit. 1–1,000 characters, not blank. */
@@ -9,3 +10,12 @@ export const operatorReason = storableText(1000)
     description: 'Why; kept in the audit.',
     example: 'duplicate of an order by phone',
   });
+
+/** Headers of what may be repeated by its key. */
+export const idempotencyHeaders = z.object({
+  'Idempotency-Key': z
+    .string()
+    .regex(/^[\x20-\x7e]{1,255}$/, 'must be 1 to 255 printable ASCII characters')
+    .optional()
+    .meta({ description: 'Repeats with the same key and body get the first answer; with another body 409.' }),
+});

@@ -4,6 +4,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import express from 'express';
 import type { Express } from 'express';
 import helmet from 'helmet';
+import { PolicyCache } from '../activities/policy-cache';
 import { Problem } from '../contracts/problems';
 import type { ApiDeps, RouteDeps } from './app-deps';
 import { Connections } from './connections';
@@ -30,7 +31,7 @@ function createApp(deps: ApiDeps): Api {
   const waiters = new DecisionWaiters(deps.db, deps.config?.maxWaiters ?? MAX_WAITERS);
   const readiness = new ReadinessProbe(deps.db, deps.temporalReady);
   const auth = { db: deps.db, backoff: new FailureBackoff() };
-  const routeDeps: RouteDeps = { ...deps, auth, waiters, readiness };
+  const routeDeps: RouteDeps = { ...deps, auth, waiters, readiness, policies: new PolicyCache() };
 
   const app = express();
   app.set('trust proxy', deps.config?.trustProxy ?? false);

@@ -30,6 +30,7 @@ export const PROBLEMS = {
   'workload.state_conflict': 409,
   'workload.not_needed': 409,
   'dedupe.held': 409,
+  'replay.body_pruned': 409,
   'lease.held': 409,
   'lease.stale': 409,
   'delivery.maybe_written': 409,

@@ -128,6 +128,23 @@ const timelineEntry = z
   })
   .meta({ id: 'TimelineEntry' });
 
+/** One posting of a past event once more. */
+export const replayRecord = z
+  .object({
+    /** The other side: of `replay_of` the original, in `replays` the new workload. */
+    workload_id: z.string(),
+    /** The operator's words. */
+    reason: z.string(),
+    actor: z.string(),
+    at: time,
+    /** It was allowed to go on though another workload holds its dedupe key. */
+    bypass_dedupe: z.boolean(),
+    /** The workload that held the key when it did so. */
+    bypassed_holder: z.string().nullable(),
+  })
+  .meta({ id: 'Replay' });
+export type ReplayRecord = z.infer<typeof replayRecord>;
+
 /** Rows of each kind that a record shows at most; of more the newest. */
 export const MAX_RECORD_ROWS = 1000;
 
@@ -152,6 +169,10 @@ export const workloadRecord = workloadSummary
     lifecycle: z.array(lifecycleReport),
     /** The audit rows of the workload, in order. */
     timeline: z.array(timelineEntry),
+    /** The workload whose event was posted again as this one. */
+    replay_of: replayRecord.nullable(),
+    /** The times this one's event was posted again, in order; at most the newest 1,000. */
+    replays: z.array(replayRecord),
   })
   .meta({ id: 'Workload' });
 export type WorkloadRecord = z.infer<typeof workloadRecord>;

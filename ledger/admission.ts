@@ -9,6 +9,7 @@ import type { WorkloadTerms } from '../domain/workload-progress';
 import { applyFact } from './change';
 import type { Database, Queryable } from './database';
 import { policyVersion } from './policies';
+import { bypassesDedupe } from './replays';
 import { lockWorkload, viewOf, type WorkloadRow } from './workload-row';
 
 /** The policy that decides an event; its text is read only when it is not compiled yet. */
@@ -41,7 +42,8 @@ export async function admit(db: Database, evaluate: Evaluate, workloadId: string
 
     const { event, policy } = await readCase(tx, row);
     const evaluation = policy ? await evaluate(policy, event, row.tenant_id) : NO_POLICY;
-    const holder = await claimKey(tx, row, evaluation);
+    const held = await claimKey(tx, row, evaluation);
+    const holder = held !== null && (await bypassesDedupe(tx, row, held)) ? null : held;
     const decision: Decision = holder === null ? evaluation.decision : 'duplicate';
     const reason = holder === null ? evaluation.reason : 'dedupe_key_held';
 

@@ -4,6 +4,7 @@ import type { SourceEvent } from '../contracts/events';
 import type { WorkloadState } from '../contracts/terminology';
 import type { Queryable } from './database';
 import { decodeCursor, encodeCursor } from './list-cursor';
+import { REPLAY_COLUMNS, replayRecordOf } from './replays';
 import type { WorkloadRow } from './workload-row';
 
 /** Which workloads to list; every field narrows. */
@@ -99,6 +100,8 @@ interface StoredRecord extends WorkloadRow {
   deliveries: WorkloadRecord['deliveries'];
   lifecycle: (Omit<WorkloadRecord['lifecycle'][number], 'error' | 'reply_suppressed'> & { record: string })[];
   timeline: WorkloadRecord['timeline'];
+  replay_of: WorkloadRecord['replay_of'];
+  replays: WorkloadRecord['replays'];
 }
 
 /** One statement, so that the record is one moment's truth. */
@@ -116,7 +119,12 @@ SELECT w.*,
      SELECT seq, delivery_id, delivery_number, event_id, status, occurred_at, received_at, worker_id, effect, note, record
      FROM lifecycle_events WHERE workload_id = w.workload_id ORDER BY seq DESC LIMIT $3) l) AS lifecycle,
   (SELECT coalesce(json_agg(a ORDER BY a.seq), '[]') FROM (
-     SELECT seq, at, type, actor, detail FROM audit WHERE workload_id = w.workload_id ORDER BY seq DESC LIMIT $3) a) AS timeline
+     SELECT seq, at, type, actor, detail FROM audit WHERE workload_id = w.workload_id ORDER BY seq DESC LIMIT $3) a) AS timeline,
+  (SELECT row_to_json(o) FROM (
+     SELECT replay_of AS workload_id, ${REPLAY_COLUMNS} FROM replays WHERE workload_id = w.workload_id) o) AS replay_of,
+  (SELECT coalesce(json_agg(n ORDER BY n.at), '[]') FROM (
+     SELECT workload_id, ${REPLAY_COLUMNS} FROM replays WHERE replay_of = w.workload_id
+     ORDER BY replayed_at DESC LIMIT $3) n) AS replays
 FROM workloads w WHERE w.workload_id = $1 AND w.tenant_id = $2`;
 
 /** The full record of a tenant's workload; null when the tenant has no such workload. */
@@ -141,6 +149,8 @@ export async function workloadRecordOf(
     })),
     lifecycle: row.lifecycle.map(lifecycleOf),
     timeline: row.timeline.map(({ seq, at, type, actor, detail }) => ({ seq, at: utc(at), type, actor, detail })),
+    replay_of: row.replay_of && replayRecordOf(row.replay_of),
+    replays: row.replays.map(replayRecordOf),
   };
 }
 

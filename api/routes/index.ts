@@ -3,10 +3,12 @@ import { openApiDocument } from '../openapi';
 import { route, type Route } from '../route';
 import { adminWorkerRoutes } from './admin-workers';
 import { eventRoutes } from './events';
+import { explainRoutes } from './explain';
 import { healthRoutes } from './health';
 import { leaseRoutes } from './leases';
 import { metricsRoutes } from './metrics';
 import { policyRoutes } from './policy';
+import { replayRoutes } from './replay';
 import { whoamiRoutes } from './whoami';
 import { workerRoutes } from './workers';
 import { workloadRoutes } from './workloads';
@@ -28,6 +30,8 @@ const openApiRoute = route({
 export const ROUTES: readonly Route[] = [
   ...eventRoutes,
   ...workloadRoutes,
+  ...explainRoutes,
+  ...replayRoutes,
   ...policyRoutes,
   ...workerRoutes,
   ...leaseRoutes,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { sourceEvent } from '../../contracts/events';
+import { ruleExplanation } from '../../contracts/explanation';
 import { Problem } from '../../contracts/problems';
 import type { TokenScope } from '../../contracts/terminology';
 import { RULE_DECISIONS } from '../../contracts/policy';
@@ -105,16 +106,6 @@ const putPolicy = route({
   },
 });
 
-const ruleOutcome = z
-  .object({
-    rule_id: z.string(),
-    outcome: z.enum(['matched', 'not_matched', 'error', 'not_reached']),
-    error: z.string().optional(),
-    /** In words; quotes the policy and never the event. */
-    text: z.string(),
-  })
-  .meta({ id: 'RuleExplanation' });
-
 const evaluationAnswer = z
   .object({
     /** Null for a text that was sent along, and where there is no policy. */
@@ -126,7 +117,7 @@ const evaluationAnswer = z
     reason: z.string(),
     dedupe_key: z.string().nullable(),
     /** Every rule in order, and why it matched or not. */
-    rules: z.array(ruleOutcome),
+    rules: z.array(ruleExplanation),
   })
   .meta({ id: 'Evaluation' });
 

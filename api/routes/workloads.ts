@@ -10,7 +10,7 @@ import { listWorkloads, summaryOf, workloadRecordOf } from '../../ledger/queries
 import type { TokenPrincipal } from '../../ledger/tokens';
 import type { WorkloadRow } from '../../ledger/workload-row';
 import type { RouteDeps } from '../app-deps';
-import { operatorReason } from '../fields';
+import { idempotencyHeaders, operatorReason } from '../fields';
 import { route, type RouteAnswer } from '../route';
 
 const params = z.object({ workload_id: workloadId });
@@ -86,14 +86,6 @@ const resolution = z
   })
   .meta({ id: 'Resolution' });
 
-const headers = z.object({
-  'Idempotency-Key': z
-    .string()
-    .regex(/^[\x20-\x7e]{1,255}$/, 'must be 1 to 255 printable ASCII characters')
-    .optional()
-    .meta({ description: 'Repeats with the same key and body get the first answer; with another body 409.' }),
-});
-
 interface Order {
   deps: RouteDeps;
   principal: TokenPrincipal;
@@ -145,7 +137,7 @@ const actionRoute = (action: 'cancel' | 'approve' | 'deny' | 'redeliver', summar
     description,
     access: { kind: 'token', scopes: ['workloads:write'] },
     params,
-    headers,
+    headers: idempotencyHeaders,
     body: { 'application/json': order },
     answers: { 200: { description: 'Done; the workload as it stands now.', schema: workloadSummary } },
     problems: [
@@ -173,7 +165,7 @@ const resolveRoute = route({
   summary: 'State the outcome of a lost workload',
   access: { kind: 'token', scopes: ['workloads:write'] },
   params,
-  headers,
+  headers: idempotencyHeaders,
   body: { 'application/json': resolution },
   answers: { 200: { description: 'Done; the workload as it stands now.', schema: workloadSummary } },
   problems: ['workload.state_conflict', 'idempotency.conflict'],

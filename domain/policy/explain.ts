@@ -46,18 +46,33 @@ export function explainPolicy(policy: CompiledPolicy, event: SourceEvent, option
 function textOf(rule: CompiledRule, trace: RuleTrace, context: CelContext, budget: Meter): string {
   switch (trace.outcome) {
     case 'matched':
-      return trace.error === undefined
-        ? 'matched'
-        : `matched, but its dedupe key has no usable value (${trace.error.replace(/^dedupe_key:/, '')}): denied`;
     case 'not_reached':
-      return 'not reached: an earlier rule matched';
+      return recordedText(trace);
     case 'not_matched':
     case 'error': {
       const part = firstNotTrue(rule, context, budget);
+      // To look at parts costs extra: where that runs out, only what the trace says is certain.
+      if (part.verdict !== (trace.error ?? false)) return recordedText(trace);
       return typeof part.verdict === 'boolean'
         ? `did not match: ${quote(part.source)} is false`
         : `did not match: ${quote(part.source)} cannot be evaluated (${part.verdict})${cause(part.verdict)}`;
     }
+  }
+}
+
+/** The sentence of a rule's outcome when nothing but the outcome is known. */
+export function recordedText({ outcome, error = '' }: RuleTrace): string {
+  switch (outcome) {
+    case 'matched':
+      return error === ''
+        ? 'matched'
+        : `matched, but its dedupe key has no usable value (${error.replace(/^dedupe_key:/, '')}): denied`;
+    case 'not_reached':
+      return 'not reached: an earlier rule matched';
+    case 'not_matched':
+      return 'did not match';
+    case 'error':
+      return `did not match: it cannot be evaluated (${error})${cause(error)}`;
   }
 }
 
