@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { CAPABILITY_KINDS, CAPABILITY_LIMITS, offeredCapabilities, type CapabilityKind } from './capabilities';
 import { duration, formatDuration, parseDuration } from './duration';
 import { slug } from './ids';
 
@@ -158,16 +159,35 @@ const hold = z.strictObject({
   then: z.enum(['deny', 'dispatch']).default(DEFAULT_HOLD.then),
 });
 
+/** Only `*` and `?` mean more than themselves; what other globs know besides is refused rather than taken to the letter. */
+const glob = text(CAPABILITY_LIMITS.globChars, 'must be a pattern in quotes, e.g. "entry:*"')
+  .refine((value) => !/[\p{Cc}\p{Zl}\p{Zp}]/u.test(value), 'must be printable characters')
+  .refine((value) => !/[[\]{}\\]/.test(value), 'may hold * and ? only: [ ] { } and \\ mean nothing here')
+  .refine((value) => !value.includes('**'), 'says ** where * is any run of characters, "/" included');
+const globResource = z.strictObject({ glob });
+const celResource = text(POLICY_LIMITS.expressionChars, 'must be a CEL string in quotes, or { glob: "…" }');
+
+/** A CEL string gives one resource, to the letter; `{ glob }` is a pattern written here, out of reach of events. */
+const resource = z.unknown().transform((value, context): string | { glob: string } => {
+  const isPattern = typeof value === 'object' && value !== null && !Array.isArray(value);
+  const parsed = (isPattern ? globResource : celResource).safeParse(value);
+  if (parsed.success) return parsed.data;
+  for (const { path, message } of parsed.error.issues) context.addIssue({ code: 'custom', path, message });
+  return z.NEVER;
+});
+
 const capability = z.strictObject({
-  /** The context hook it opens. */
+  /** The hook it opens. */
   hook: slug,
+  /** `context` hooks read, `mutation` hooks change something. Default `context`. */
+  kind: z.enum(CAPABILITY_KINDS, `must be ${CAPABILITY_KINDS.join(' or ')}`).default('context'),
   /** The hook's operations it allows, 1–32. */
-  operations: z.array(slug).min(1).max(32).refine(unique, 'must not repeat an entry'),
-  /** CEL strings, 1–32: the resources it is limited to. */
-  resources: z.array(expression).min(1).max(32),
-  /** Uses in all, 1–10,000. Default 1. */
+  operations: z.array(slug).min(1).max(CAPABILITY_LIMITS.operations).refine(unique, 'must not repeat an entry'),
+  /** The resources it is limited to, 1–32: CEL strings, or `{ glob: "entry:*" }`. */
+  resources: z.array(resource).min(1).max(CAPABILITY_LIMITS.resources),
+  /** Uses that each delivery gets, 1–10,000. Default 1. */
   max_uses: z.int().min(1).max(10_000).default(1),
-  /** How long it lives at most; it ends with the delivery in any case. `1s`–`7d`. Default `2h`. */
+  /** How long it lives after the handing over at most; it ends with the delivery in any case. `1s`–`7d`. Default `2h`. */
   ttl: duration('1s', '7d').default(ms('2h')),
 });
 
@@ -190,10 +210,15 @@ export const policyRule = z
     retry: retry.prefault({}),
     /** Only with decision `hold`. */
     hold: hold.optional(),
-    /** Permissions that a delivery gets. Kept with the decision; at most 32. Default none. */
-    capabilities: z.array(capability).max(32).default([]),
+    /** Permissions that a delivery gets; at most 32. Default none. */
+    capabilities: z.array(capability).max(CAPABILITY_LIMITS.grants).default([]),
   })
   .superRefine((rule, context) => {
+    const offered = JSON.stringify(offeredCapabilities(rule.capabilities)).length;
+    if (offered > CAPABILITY_LIMITS.offeredBytes) {
+      const message = `hooks and operations take ${offered} bytes of the trigger line; at most ${CAPABILITY_LIMITS.offeredBytes} are allowed`;
+      context.addIssue({ code: 'custom', path: ['capabilities'], message });
+    }
     if (rule.hold && rule.decision !== 'hold') {
       context.addIssue({ code: 'custom', path: ['hold'], message: 'is allowed only with decision hold' });
     }
@@ -233,8 +258,16 @@ export interface RuleSnapshot {
   retry: { redeliver_on: (typeof REDELIVER_ON)[number][]; max_deliveries: number };
   /** `deadline` in milliseconds; null unless the decision is `hold`. */
   hold: { deadline: number; then: 'deny' | 'dispatch' } | null;
-  /** `resources` are CEL sources; `ttl` in milliseconds. */
-  capabilities: { hook: string; operations: string[]; resources: string[]; max_uses: number; ttl: number }[];
+  /** `resources` are CEL sources and globs; `ttl` in milliseconds. What a workload was granted is kept beside its decision. */
+  capabilities: {
+    hook: string;
+    /** Absent in snapshots of version 0.1. */
+    kind?: CapabilityKind;
+    operations: string[];
+    resources: (string | { glob: string })[];
+    max_uses: number;
+    ttl: number;
+  }[];
 }
 
 /** One thing wrong with a policy document. Lines and columns count from 1. */

@@ -23,6 +23,7 @@ export const PROBLEMS = {
   'worker.wrong_pool': 403,
   'worker.wrong_tenant': 403,
   'worker.incompatible': 403,
+  'capability.denied': 403,
   not_found: 404,
   method_not_allowed: 405,
   'event.conflict': 409,

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { OfferedCapability } from './capabilities';
 import { storableText } from './ids';
 import { WORKER_STATES, type ExecutorKind, type WorkerState, type WorkloadState } from './terminology';
 import type { SourceEvent } from './events';
@@ -41,6 +42,12 @@ export interface Claim {
   event: SourceEvent;
   /** The rule's `trigger` block as it was at admission. */
   trigger: { prompt: string | null; include: string[]; response_policy: string | null };
+  /** What this delivery may ask of hooks; absent when nothing is granted. A later claim's token takes the place of this one. */
+  capability?: {
+    /** Secret; shown once. Goes into the trigger line and nowhere else. */
+    token: string;
+    offered: OfferedCapability[];
+  };
 }
 
 /**

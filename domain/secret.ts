@@ -11,15 +11,18 @@ export const secretHash = (secret: string): Buffer => createHash('sha256').updat
 export const matchesHash = (presented: string, hash: Buffer): boolean =>
   hash.length === 32 && timingSafeEqual(secretHash(presented), hash);
 
-/** Bearers look like `<prefix>_<id>_<secret>`: the id finds the row, the prefix helps secret scanners. */
-export type BearerPrefix = 'owt' | 'oww';
+/**
+ * Bearers look like `<prefix>_<id>_<secret>`: the id names the row, the prefix helps secret scanners. `owt` is an API token,
+ * `oww` a worker's credential, `owc` a capability, which opens no route.
+ */
+export type BearerPrefix = 'owt' | 'oww' | 'owc';
 
 export const formatBearer = (prefix: BearerPrefix, id: string, secret: string): Secret =>
   new Secret(`${prefix}_${id}_${secret}`);
 
 /** Splits a bearer; null for anything that this service cannot have issued. */
 export function parseBearer(text: string): { prefix: BearerPrefix; id: string; secret: string } | null {
-  const match = /^(owt|oww)_([0-9a-z]{16})_([A-Za-z0-9_-]{43})$/.exec(text);
+  const match = /^(owt|oww|owc)_([0-9a-z]{16})_([A-Za-z0-9_-]{43})$/.exec(text);
   return match ? { prefix: match[1] as BearerPrefix, id: match[2]!, secret: match[3]! } : null;
 }
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { OfferedCapability } from '../contracts/capabilities';
 import type { JsonValue } from '../contracts/events';
 import { LIFECYCLE_EFFECTS } from '../contracts/lifecycle';
 import { PROBLEMS, Problem, type ProblemCode } from '../contracts/problems';
@@ -16,8 +17,18 @@ export interface Lease {
   token: Secret;
 }
 
-/** A claim whose token has been put away. */
-export type GrantedClaim = Omit<Claim, 'lease_token'> & { lease: Lease };
+/** The capabilities of one delivery. */
+export interface GrantedCapability {
+  /** Into the trigger line, and nowhere else. */
+  token: Secret;
+  offered: OfferedCapability[];
+}
+
+/** A claim whose tokens have been put away. */
+export type GrantedClaim = Omit<Claim, 'lease_token' | 'capability'> & {
+  lease: Lease;
+  capability: GrantedCapability | null;
+};
 
 const event = z.object({
   source: z.string(),
@@ -48,9 +59,19 @@ export const claimAnswer = z
       include: z.array(z.string()),
       response_policy: z.string().nullable(),
     }),
+    capability: z
+      .object({
+        token: z.string().min(1),
+        offered: z.array(z.object({ hook: z.string(), operations: z.array(z.string()) })),
+      })
+      .optional(),
   })
-  .transform(({ lease_token, ...claim }): GrantedClaim => {
-    return { ...claim, lease: { workId: claim.work_id, epoch: claim.epoch, token: new Secret(lease_token) } };
+  .transform(({ lease_token, capability, ...claim }): GrantedClaim => {
+    return {
+      ...claim,
+      lease: { workId: claim.work_id, epoch: claim.epoch, token: new Secret(lease_token) },
+      capability: capability ? { ...capability, token: new Secret(capability.token) } : null,
+    };
   });
 
 export const intentAnswer = z.object({

@@ -6,6 +6,7 @@ import type { WorkloadView } from '../contracts/workflow';
 import { debugPoint } from '../domain/debug-point';
 import type { Evaluation } from '../domain/policy/evaluate';
 import type { WorkloadTerms } from '../domain/workload-progress';
+import { recordGrants } from './capability-grants';
 import { applyFact } from './change';
 import type { Database, Queryable } from './database';
 import { policyVersion } from './policies';
@@ -28,6 +29,7 @@ const NO_POLICY: Evaluation = {
   reason: 'no_policy',
   rule: null,
   dedupeKey: null,
+  grants: [],
   trace: [],
 };
 
@@ -48,6 +50,7 @@ export async function admit(db: Database, evaluate: Evaluate, workloadId: string
     const reason = holder === null ? evaluation.reason : 'dedupe_key_held';
 
     await recordDecision(tx, row, { policy, evaluation, decision, reason, holder });
+    if (decision !== 'duplicate') await recordGrants(tx, row, evaluation.grants);
     const admitted = { ...row, ...dispatchColumns(evaluation) };
     const change = await applyFact(
       tx,

@@ -1,6 +1,7 @@
 import type { WorkloadState } from '../contracts/terminology';
 import type { Fact, Transition } from '../domain/workload-progress';
 import { isAwaitingExecutor, transition } from '../domain/workload-state';
+import { CAPABILITIES_FOLLOW } from './capability-changes';
 import type { Queryable } from './database';
 import { progressOf, type WorkloadRow } from './workload-row';
 
@@ -80,10 +81,12 @@ WITH workload AS (
 ), claim AS (
   UPDATE dedupe_claims SET open = NOT $14::boolean, window_until = CASE WHEN $21::boolean THEN $4::timestamptz ELSE window_until END
   WHERE workload_id = $1
-)
+), ${CAPABILITIES_FOLLOW}
 INSERT INTO audit (tenant_id, workload_id, at, type, actor, detail)
 SELECT $22::text, $1, $4::timestamptz, step.type, $23::text, step.detail
-FROM jsonb_to_recordset($24::jsonb) AS step(type text, detail jsonb)`;
+FROM jsonb_to_recordset($24::jsonb) AS step(type text, detail jsonb)
+UNION ALL
+SELECT $22::text, $1, $4::timestamptz, step.type, $23::text, step.detail FROM capability_step step`;
 
 async function write(
   tx: Queryable,

@@ -3,6 +3,7 @@ import { deliveryIdOf } from '../contracts/names';
 import type { RuleSnapshot } from '../contracts/policy';
 import type { Claim } from '../contracts/worker-protocol';
 import { randomSecret, secretHash } from '../domain/secret';
+import { mintCapability } from './capability-grants';
 import type { Queryable } from './database';
 import type { LeaseRow } from './lease';
 import type { WorkerPrincipal } from './workers';
@@ -57,6 +58,9 @@ export async function grantLease(
   );
   const rule = JSON.parse(written!.rule) as RuleSnapshot;
   const number = row.delivery + 1;
+  const capability = rule.capabilities?.length
+    ? await mintCapability(tx, row, number, `worker:${principal.workerId}`)
+    : undefined;
   return {
     work_id: row.workload_id,
     tenant_id: row.tenant_id,
@@ -73,5 +77,6 @@ export async function grantLease(
       include: rule.trigger.include,
       response_policy: rule.trigger.response_policy ?? null,
     },
+    ...(capability && { capability }),
   };
 }

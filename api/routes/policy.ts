@@ -122,7 +122,15 @@ const evaluationAnswer = z
   .meta({ id: 'Evaluation' });
 
 const NO_POLICY: Explanation = {
-  evaluation: { decision: 'ignore', ruleId: null, reason: 'no_policy', rule: null, dedupeKey: null, trace: [] },
+  evaluation: {
+    decision: 'ignore',
+    ruleId: null,
+    reason: 'no_policy',
+    rule: null,
+    dedupeKey: null,
+    grants: [],
+    trace: [],
+  },
   rules: [],
 };
 

@@ -80,6 +80,14 @@ const claimAnswer = z
       include: z.array(z.string()),
       response_policy: z.string().nullable(),
     }),
+    /** What the delivery may ask of hooks; absent when nothing is granted. */
+    capability: z
+      .object({
+        /** Secret; shown this once. */
+        token: z.string(),
+        offered: z.array(z.object({ hook: z.string(), operations: z.array(z.string()) })),
+      })
+      .optional(),
   })
   .meta({ id: 'Claim' });
 

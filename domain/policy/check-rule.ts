@@ -1,10 +1,9 @@
 import type { PolicyProblem } from '../../contracts/policy';
-import { compileExpression, ExpressionInvalid } from './expression';
+import { capabilityProblems } from './check-capabilities';
+import { checkExpression, member, type Report } from './check-expression';
 import { pointerOf, ruleIdAt } from './yaml-path';
 import type { Path } from './yaml-path';
 import type { YamlSource } from './yaml-source';
-
-type Report = (path: Path, detail: string, index?: number) => void;
 
 /**
  * What the schema cannot see: expressions, rule ids used twice, unknown pools. Works on the raw document, so that these are
@@ -23,12 +22,13 @@ export function ruleProblems(
   const rules = member(data, 'rules');
   if (!Array.isArray(rules)) return [];
   const firstUse = new Map<string, number>();
+  const kinds = new Map<string, string>();
   for (const [index, rule] of rules.entries()) {
     const path = ['rules', index];
     checkId(member(rule, 'id'), path, firstUse, source, report);
     checkExpression(member(rule, 'when'), [...path, 'when'], ['bool'], report);
     checkExpression(member(member(rule, 'dedupe'), 'key'), [...path, 'dedupe', 'key'], ['string', 'dyn'], report);
-    checkCapabilities(member(rule, 'capabilities'), [...path, 'capabilities'], report);
+    capabilityProblems(member(rule, 'capabilities'), [...path, 'capabilities'], kinds, report);
     const pool = member(member(rule, 'to'), 'pool') ?? 'default';
     const poolPath = [...path, 'to', 'pool'];
     if (pools && typeof pool === 'string' && needsPool(rule) && !pools.has(pool)) {
@@ -54,37 +54,4 @@ function checkId(id: unknown, path: Path, firstUse: Map<string, number>, source:
   const first = firstUse.get(id);
   if (first === undefined) firstUse.set(id, source.positionOf(idPath).line);
   else report(idPath, `this id is used twice: already on line ${first}`);
-}
-
-function checkCapabilities(capabilities: unknown, path: Path, report: Report): void {
-  if (!Array.isArray(capabilities)) return;
-  for (const [index, capability] of capabilities.entries()) {
-    const resources = member(capability, 'resources');
-    if (!Array.isArray(resources)) continue;
-    for (const [at, resource] of resources.entries()) {
-      checkExpression(resource, [...path, index, 'resources', at], ['string', 'dyn'], report);
-    }
-  }
-}
-
-function checkExpression(text: unknown, path: Path, types: readonly string[], report: Report): void {
-  if (typeof text !== 'string' || text === '') return;
-  try {
-    const { type } = compileExpression(text);
-    if (!types.includes(type)) report(path, `must be ${types[0]}, is ${type}${hintFor(types[0]!, type)}`);
-  } catch (error) {
-    if (!(error instanceof ExpressionInvalid)) throw error;
-    report(path, error.message, error.position);
-  }
-}
-
-function hintFor(wanted: string, type: string): string {
-  if (wanted === 'bool' && type === 'dyn') return ': compare it, e.g. event.data.flag == true';
-  return wanted === 'string' && ['int', 'double', 'bool'].includes(type) ? ': wrap it in string(…)' : '';
-}
-
-function member(value: unknown, key: string): unknown {
-  return value !== null && typeof value === 'object' && Object.hasOwn(value, key)
-    ? (value as Record<string, unknown>)[key]
-    : undefined;
 }

@@ -3,12 +3,14 @@ import { DEFAULT_HOLD } from '../../contracts/policy';
 import type { PolicyDocument, PolicyRule, RuleSnapshot } from '../../contracts/policy';
 import { compileExpression } from './expression';
 import type { Expression } from './expression';
+import { compileGrants, type CompiledGrant } from './grants';
 
 /** A rule ready to judge events. */
 export interface CompiledRule {
   readonly id: string;
   readonly when: Expression;
   readonly dedupeKey: Expression | null;
+  readonly grants: readonly CompiledGrant[];
   readonly snapshot: RuleSnapshot;
 }
 
@@ -32,6 +34,7 @@ export function compilePolicy(yamlText: string, document: PolicyDocument): Compi
       id: rule.id,
       when: compileExpression(rule.when),
       dedupeKey: rule.dedupe ? compileExpression(rule.dedupe.key) : null,
+      grants: compileGrants(rule.capabilities),
       snapshot: freezeJson(snapshotOf(rule)),
     })),
   };

@@ -1,3 +1,4 @@
+import type { CapabilityGrant } from '../../contracts/capabilities';
 import type { SourceEvent } from '../../contracts/events';
 import type { RuleDecision, RuleSnapshot } from '../../contracts/policy';
 import { celContext } from './cel-environment';
@@ -6,6 +7,7 @@ import { EVENT_UNITS, Meter } from './cel-meter';
 import { evaluateExpression } from './expression';
 import type { Expression, Outcome } from './expression';
 import type { CompiledPolicy, CompiledRule } from './compile';
+import { resolveGrants } from './grants';
 
 /** Longest dedupe key, in UTF-16 units. */
 const MAX_DEDUPE_KEY = 1024;
@@ -26,6 +28,8 @@ export interface Evaluation {
   rule: RuleSnapshot | null;
   /** Set when the decision is `dispatch` or `hold` and the rule has a dedupe key. */
   dedupeKey: string | null;
+  /** What each delivery of the work may do; empty unless the decision is `dispatch` or `hold`. */
+  grants: CapabilityGrant[];
   /** Every rule up to the one that matched, in order. */
   trace: RuleTrace[];
 }
@@ -35,7 +39,8 @@ export interface Evaluation {
  *
  * A rule that cannot be evaluated does not match and is recorded as `error`. A matched rule whose dedupe key cannot be computed
  * makes the decision `deny` with reason `dedupe_key_error`: to dispatch without the key could do work twice, and to go on to
- * the next rule could do work that this rule was written to keep apart.
+ * the next rule could do work that this rule was written to keep apart. A capability whose resource cannot be computed makes
+ * it `deny` with reason `capability_error` in the same way.
  */
 export function evaluatePolicy(policy: CompiledPolicy, event: SourceEvent, { tenant }: { tenant: string }): Evaluation {
   const context = celContext(event, tenant);
@@ -49,7 +54,7 @@ export function evaluatePolicy(policy: CompiledPolicy, event: SourceEvent, { ten
       ...(verdict === false ? { outcome: 'not_matched' } : { outcome: 'error', error: verdict }),
     });
   }
-  return { ...policy.default, ruleId: null, rule: null, dedupeKey: null, trace };
+  return { ...policy.default, ruleId: null, rule: null, dedupeKey: null, grants: [], trace };
 }
 
 /** True, false, or the code of why neither. */
@@ -61,15 +66,20 @@ export function verdictOf(when: Expression, context: CelContext, budget: Meter):
 
 function matched(rule: CompiledRule, context: CelContext, budget: Meter, before: RuleTrace[]): Evaluation {
   const { id, snapshot } = rule;
-  const base = { ruleId: id, rule: snapshot, dedupeKey: null };
+  const base = { ruleId: id, rule: snapshot, dedupeKey: null, grants: [] };
   const trace: RuleTrace[] = [...before, { ruleId: id, outcome: 'matched' }];
   const { decision, reason } = snapshot;
-  if (!rule.dedupeKey || decision === 'ignore' || decision === 'deny') return { ...base, decision, reason, trace };
+  if (decision === 'ignore' || decision === 'deny') return { ...base, decision, reason, trace };
+  const denied = (what: 'dedupe_key' | 'capability', code: string): Evaluation => {
+    trace[trace.length - 1] = { ruleId: id, outcome: 'matched', error: `${what}:${code}` };
+    return { ...base, decision: 'deny', reason: `${what}_error`, trace };
+  };
 
-  const key = keyOf(evaluateExpression(rule.dedupeKey, context, budget));
-  if ('value' in key) return { ...base, decision, reason, dedupeKey: key.value, trace };
-  trace[trace.length - 1] = { ruleId: id, outcome: 'matched', error: `dedupe_key:${key.error}` };
-  return { ...base, decision: 'deny', reason: 'dedupe_key_error', trace };
+  const key = rule.dedupeKey ? keyOf(evaluateExpression(rule.dedupeKey, context, budget)) : { value: null };
+  if ('error' in key) return denied('dedupe_key', key.error);
+  const granted = resolveGrants(rule.grants, context, budget);
+  if ('error' in granted) return denied('capability', granted.error);
+  return { ...base, decision, reason, dedupeKey: key.value, grants: granted.grants, trace };
 }
 
 function keyOf(outcome: Outcome): { value: string } | { error: string } {

@@ -64,9 +64,7 @@ function textOf(rule: CompiledRule, trace: RuleTrace, context: CelContext, budge
 export function recordedText({ outcome, error = '' }: RuleTrace): string {
   switch (outcome) {
     case 'matched':
-      return error === ''
-        ? 'matched'
-        : `matched, but its dedupe key has no usable value (${error.replace(/^dedupe_key:/, '')}): denied`;
+      return error === '' ? 'matched' : `matched, but ${unusable(error)}: denied`;
     case 'not_reached':
       return 'not reached: an earlier rule matched';
     case 'not_matched':
@@ -74,6 +72,13 @@ export function recordedText({ outcome, error = '' }: RuleTrace): string {
     case 'error':
       return `did not match: it cannot be evaluated (${error})${cause(error)}`;
   }
+}
+
+/** What of a matched rule has no usable value; the code's head says what it is of. */
+function unusable(error: string): string {
+  const [head, code] = error.split(/:(.*)/s);
+  const what = head === 'capability' ? 'a resource of its capabilities' : 'its dedupe key';
+  return `${what} has no usable value (${code ?? error})`;
 }
 
 /** The first part of a rule's top-level `&&` chain that is not true; the whole expression when no part says so by itself. */

@@ -1,4 +1,5 @@
 import type { JsonValue, SourceEvent } from '../../contracts/events';
+import type { GrantedCapability } from '../control-plane-answers';
 
 /**
  * Longest line in bytes of UTF-8. A write of at most 4,096 bytes (PIPE_BUF on Linux) is atomic, and each line travels
@@ -17,6 +18,8 @@ export interface TriggerLineInput {
   deliveryId: string;
   event: SourceEvent;
   trigger: { prompt: string | null; include: string[]; response_policy: string | null };
+  /** Default: nothing is granted. */
+  capability?: GrantedCapability | null;
 }
 
 /** A line without its newlines, or why there can be none. `code` is fit for the protocol's `fail`. */
@@ -31,7 +34,7 @@ export type TriggerLine =
  * Included data travels in a nested object: OpenCrow matches its five field names case-insensitively and the last one
  * wins, so a top-level `Workload_ID` from an event would take the place of ours.
  */
-export function buildTriggerLine({ deliveryId, event, trigger }: TriggerLineInput): TriggerLine {
+export function buildTriggerLine({ deliveryId, event, trigger, capability }: TriggerLineInput): TriggerLine {
   const ids = { workload_id: deliveryId, event_id: event.event_id, source: event.source, action: event.action };
   for (const [field, value] of Object.entries(ids)) {
     if (value === '') return refusal('trigger.unsendable_field', `${field} is empty`);
@@ -40,6 +43,7 @@ export function buildTriggerLine({ deliveryId, event, trigger }: TriggerLineInpu
   const json = JSON.stringify({
     ...ids,
     ...(trigger.response_policy === null ? {} : { response_policy: wellFormed(trigger.response_policy) }),
+    ...(capability ? { capability_token: capability.token.reveal(), capabilities: capability.offered } : {}),
     ...(trigger.prompt === null ? {} : { prompt: wellFormed(trigger.prompt) }),
     ...(trigger.include.length === 0 ? {} : { data: includedData(event.data, trigger.include) }),
   });

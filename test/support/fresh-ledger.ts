@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { CapabilityGrant } from '../../contracts/capabilities';
 import type { SourceEvent } from '../../contracts/events';
 import { deliveryIdOf } from '../../contracts/names';
 import type { LifecycleEvent } from '../../contracts/lifecycle';
@@ -35,6 +36,7 @@ export interface TestRule {
   retry?: RuleSnapshot['retry'];
   hold?: RuleSnapshot['hold'];
   dedupe?: { key: string; window: number };
+  grants?: CapabilityGrant[];
 }
 
 /** A row of `deliveries`. */
@@ -270,7 +272,10 @@ function evaluateAs(rule: TestRule): Evaluate {
     deadlines: { ...DEFAULT_DEADLINES, ...rule.deadlines },
     retry: rule.retry ?? { redeliver_on: [], max_deliveries: 1 },
     hold: rule.hold ?? (decision === 'hold' ? { deadline: 60_000, then: 'deny' } : null),
-    capabilities: [],
+    capabilities: (rule.grants ?? []).map(({ literals, globs, ...grant }) => ({
+      ...grant,
+      resources: [...literals.map((literal) => JSON.stringify(literal)), ...globs.map((glob) => ({ glob }))],
+    })),
   };
   return () =>
     Promise.resolve({
@@ -279,6 +284,7 @@ function evaluateAs(rule: TestRule): Evaluate {
       reason: snapshot.reason,
       rule: snapshot,
       dedupeKey: rule.dedupe?.key ?? null,
+      grants: rule.grants ?? [],
       trace: [{ ruleId: snapshot.id, outcome: 'matched' }],
     });
 }

@@ -32,6 +32,7 @@ test('no rule: the default decides, with its reason', () => {
     decision: 'deny',
     ruleId: null,
     reason: 'not here',
+    grants: [],
     rule: null,
     dedupeKey: null,
     trace: [],
