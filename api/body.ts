@@ -18,22 +18,27 @@ export async function readBody(
   response: Response,
   declared: NonNullable<Route['body']>,
 ): Promise<unknown> {
-  const mediaType = mediaTypeOf(request, Object.keys(declared));
+  const mediaType = mediaTypeOf(request.headers['content-type'] ?? '', Object.keys(declared));
+  const text = decodeUtf8(await readBytes(request, response));
+  const parsed = declared[mediaType]!.safeParse(/[/+]json$/.test(mediaType) ? parseStrictJson(text) : text);
+  if (parsed.success) return parsed.data;
+  throw problemFromZod(parsed.error);
+}
+
+/** Reads a request's body as it came; one that is too large or compressed is refused. */
+export async function readBytes(request: Request, response: Response): Promise<Buffer> {
   await new Promise<void>((resolve, reject) => {
     readRaw(request, response, (error?: Error | 'route' | 'router') =>
       error instanceof Error ? reject(error) : resolve(),
     );
   });
   const bytes: unknown = request.body;
-  const text = decode(Buffer.isBuffer(bytes) ? bytes : Buffer.alloc(0));
-  const parsed = declared[mediaType]!.safeParse(mediaType === 'application/json' ? parseStrictJson(text) : text);
-  if (parsed.success) return parsed.data;
-  throw problemFromZod(parsed.error);
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.alloc(0);
 }
 
-function mediaTypeOf(request: Request, taken: string[]): string {
-  const header = request.headers['content-type'];
-  const [type = '', ...parameters] = (header ?? '').split(';').map((part) => part.trim().toLowerCase());
+/** The media type of a `Content-Type`, when it is one of those taken and its text is UTF-8; else the problem. */
+export function mediaTypeOf(header: string, taken: string[]): string {
+  const [type = '', ...parameters] = header.split(';').map((part) => part.trim().toLowerCase());
   const isUtf8 = parameters.every(
     (parameter) => !parameter.startsWith('charset=') || /^charset="?utf-?8"?$/.test(parameter),
   );
@@ -41,7 +46,8 @@ function mediaTypeOf(request: Request, taken: string[]): string {
   throw new Problem('request.unsupported_media_type', `The body must be ${taken.join(' or ')}, in UTF-8.`);
 }
 
-function decode(bytes: Buffer): string {
+/** Bytes as text, or the problem `request.malformed`. */
+export function decodeUtf8(bytes: Buffer): string {
   try {
     return utf8.decode(bytes);
   } catch {

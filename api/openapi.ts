@@ -37,7 +37,8 @@ export function openApiDocument(routes: readonly Route[]): object {
 }
 
 function pathOf(declared: Route): RouteConfig {
-  const { params, query, headers, body } = declared;
+  const { params, query, headers } = declared;
+  const body = declared.body ?? declared.ownBody;
   return {
     method: declared.method,
     path: declared.path,

@@ -57,7 +57,7 @@ interface RouteSpec<
   H extends Fields | undefined,
   B extends BodyByMediaType | undefined,
 > {
-  method: 'get' | 'post' | 'put';
+  method: 'get' | 'post' | 'put' | 'delete';
   /** With `{name}` for parameters. */
   path: string;
   operationId: string;
@@ -69,6 +69,8 @@ interface RouteSpec<
   query?: Q;
   headers?: H;
   body?: B;
+  /** Of a route that reads its body itself (`readBytes`): what that may be, for the documentation. */
+  ownBody?: BodyByMediaType;
   answers: Record<number, DocumentedAnswer>;
   /** Problems this route may answer with, besides those that every route of its kind may. */
   problems?: readonly ProblemCode[];
@@ -95,7 +97,8 @@ export const route = <
 /** The problems a route may answer with: its own and those its kind brings. */
 export function problemsOf(declared: Route): ProblemCode[] {
   const { access } = declared;
-  const checksFields = declared.query !== undefined || declared.headers !== undefined || declared.body !== undefined;
+  const hasBody = (declared.body ?? declared.ownBody) !== undefined;
+  const checksFields = declared.query !== undefined || declared.headers !== undefined || hasBody;
   return [
     'request.malformed',
     'internal',
@@ -111,7 +114,7 @@ export function problemsOf(declared: Route): ProblemCode[] {
         ] as const)),
     ...(declared.params ? (['not_found'] as const) : []),
     ...(checksFields ? (['request.unknown_field', 'request.invalid'] as const) : []),
-    ...(declared.body ? (['request.too_large', 'request.unsupported_media_type'] as const) : []),
+    ...(hasBody ? (['request.too_large', 'request.unsupported_media_type'] as const) : []),
     ...(declared.problems ?? []),
   ];
 }

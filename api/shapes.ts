@@ -9,5 +9,6 @@ export const sourceEventShape = z
     subject: z.string().optional(),
     occurred_at: z.string().optional(),
     data: z.record(z.string(), z.unknown()),
+    attributes: z.record(z.string(), z.unknown()).optional(),
   })
   .meta({ id: 'StoredEvent' });

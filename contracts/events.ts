@@ -7,7 +7,7 @@ const MAX_JSON_DEPTH = 64;
 const MAX_ARRAY_ITEMS = 10_000;
 
 /** Why a parsed value is not acceptable JSON data, or null. */
-function jsonProblem(value: unknown, depth: number): string | null {
+export function jsonProblem(value: unknown, depth: number): string | null {
   if (depth > MAX_JSON_DEPTH) return `is nested deeper than ${MAX_JSON_DEPTH} levels`;
   switch (typeof value) {
     case 'string':
@@ -37,7 +37,7 @@ function jsonProblem(value: unknown, depth: number): string | null {
  * A JSON object, kept as it came (keys such as `__proto__` included): finite safe numbers, at most 64 levels deep,
  * at most 10,000 items an array.
  */
-const eventData = z.unknown().transform((value, context): Record<string, JsonValue> => {
+export const eventData = z.unknown().transform((value, context): Record<string, JsonValue> => {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     context.addIssue({ code: 'custom', message: 'must be a JSON object' });
     return z.NEVER;
@@ -46,6 +46,35 @@ const eventData = z.unknown().transform((value, context): Record<string, JsonVal
   if (problem === null) return value as Record<string, JsonValue>;
   context.addIssue({ code: 'custom', message: problem });
   return z.NEVER;
+});
+
+const MAX_ATTRIBUTES = 64;
+const MAX_ATTRIBUTE_CHARS = 1024;
+
+/** What keeps one attribute from being taken, or null. */
+function attributeProblem(name: string, value: unknown): string | null {
+  if (!/^[a-z0-9]{1,64}$/.test(name)) return 'is no name of an attribute: 1 to 64 of a-z and 0-9';
+  if (typeof value === 'boolean' || Number.isSafeInteger(value)) return null;
+  if (typeof value !== 'string') return 'must be a string, a whole number or a boolean';
+  if (value.length > MAX_ATTRIBUTE_CHARS) return `is longer than ${MAX_ATTRIBUTE_CHARS} characters`;
+  return /[\0\p{Cs}]/u.test(value) ? 'must not hold NUL or lone surrogates' : null;
+}
+
+/** At most 64 scalars by name. What CloudEvents calls extension attributes. */
+export const eventAttributes = z.unknown().transform((value, context): Record<string, string | number | boolean> => {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    context.addIssue({ code: 'custom', message: 'must be a JSON object' });
+    return z.NEVER;
+  }
+  const entries = Object.entries(value);
+  if (entries.length > MAX_ATTRIBUTES) {
+    context.addIssue({ code: 'custom', message: `has more than ${MAX_ATTRIBUTES} attributes` });
+  }
+  for (const [name, attribute] of entries) {
+    const problem = attributeProblem(name, attribute);
+    if (problem) context.addIssue({ code: 'custom', message: problem, path: [name] });
+  }
+  return value as Record<string, string | number | boolean>;
 });
 
 /** A source event as posted by a connector. */
@@ -66,6 +95,13 @@ export const sourceEvent = z
       type: 'object',
       additionalProperties: true,
       description: 'Free JSON object; policy reads it as `event.data`.',
+    }),
+    /** About the event rather than of it, e.g. `traceparent`; not part of its identity. Policy reads `event.attributes`. */
+    attributes: eventAttributes.optional().meta({
+      type: 'object',
+      maxProperties: MAX_ATTRIBUTES,
+      additionalProperties: { type: ['string', 'integer', 'boolean'] },
+      description: 'Scalars about the event; policy reads them as `event.attributes`. Not part of its identity.',
     }),
   })
   .meta({ id: 'SourceEvent' });

@@ -160,6 +160,8 @@ export const workloadRecord = workloadSummary
       received_at: time,
       /** As posted; null once it was pruned. */
       data: z.record(z.string(), z.unknown()).nullable(),
+      /** As posted; absent where it had none or they were pruned. */
+      attributes: z.record(z.string(), z.unknown()).optional(),
     }),
     /** Null before admission. */
     decision: decisionRecord.nullable(),

@@ -15,15 +15,19 @@ export function workloadIdFor(tenantId: string, source: string, eventId: string)
   return `wl_${base32(hash.digest().subarray(0, 20))}`;
 }
 
-/** SHA-256 over the event as key-sorted JSON: the same fact in another key order or spacing has the same hash. */
-export function bodyHash(event: SourceEvent): Buffer {
+/**
+ * SHA-256 over what the event says, as key-sorted JSON: the same fact in another key order or spacing has the same hash. What
+ * is only about the event (`attributes`) may differ from one sending to the next.
+ */
+export function bodyHash({ source, action, event_id, subject, occurred_at, data }: SourceEvent): Buffer {
+  const said = { source, action, event_id, subject, occurred_at, data };
   return createHash('sha256')
-    .update(canonicalJson(event as unknown as JsonValue))
+    .update(canonicalJson(said as unknown as JsonValue))
     .digest();
 }
 
 /** JSON with object keys sorted by code unit, no spaces; lone surrogates and NUL stay escaped. */
-function canonicalJson(value: JsonValue): string {
+export function canonicalJson(value: JsonValue): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
   if (value !== null && typeof value === 'object') {
     const members = Object.keys(value)

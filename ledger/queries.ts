@@ -191,6 +191,7 @@ function eventOf(row: StoredRecord): WorkloadRecord['event'] {
     occurred_at: body?.occurred_at ?? null,
     received_at: utc(row.event.received_at),
     data: body?.data ?? null,
+    ...(body?.attributes && { attributes: body.attributes }),
   };
 }
 

@@ -10,6 +10,7 @@ export const EVENT_FIELDS = {
   subject: 'string',
   occurred_at: 'string',
   data: 'map<string, dyn>',
+  attributes: 'map<string, dyn>',
 } as const;
 
 /** The event as expressions see it. `subject` and `occurred_at` are absent where the event has none. */
@@ -20,6 +21,7 @@ class CelEvent {
   readonly subject: string | undefined;
   readonly occurred_at: string | undefined;
   readonly data: unknown;
+  readonly attributes: unknown;
 
   constructor(event: SourceEvent) {
     this.source = event.source;
@@ -28,6 +30,7 @@ class CelEvent {
     this.subject = event.subject;
     this.occurred_at = event.occurred_at;
     this.data = toCel(event.data);
+    this.attributes = toCel(event.attributes ?? {});
   }
 }
 

@@ -1,0 +1,52 @@
+import type { SourceEvent } from '../contracts/events';
+import { Problem } from '../contracts/problems';
+import { acceptEvent, type Accepted } from './accept';
+import type { Queryable } from './database';
+
+/** What became of each event of a batch, in its order; undefined where there was none. */
+export type BatchOutcome = (Accepted | Problem | undefined)[];
+
+/**
+ * Accepts events within a transaction, each on its own: an `event.conflict` is the outcome of its event. They are taken in the
+ * order of their identity, so that two batches cannot lock each other out.
+ */
+export async function acceptBatch(
+  tx: Queryable,
+  tenantId: string,
+  events: readonly (SourceEvent | undefined)[],
+  actor: string,
+): Promise<BatchOutcome> {
+  const identity = (index: number): string => JSON.stringify([events[index]!.source, events[index]!.event_id]);
+  const order = [...events.keys()]
+    .filter((index) => events[index] !== undefined)
+    .map((index) => ({ index, identity: identity(index) }))
+    .sort((a, b) => (a.identity < b.identity ? -1 : a.identity > b.identity ? 1 : a.index - b.index));
+  const outcome: BatchOutcome = events.map(() => undefined);
+  for (const { index } of order) {
+    outcome[index] = await acceptEvent(tx, tenantId, events[index]!, actor).catch((error: unknown) => {
+      if (error instanceof Problem && error.code === 'event.conflict') return error;
+      throw error;
+    });
+  }
+  return outcome;
+}
+
+/**
+ * Accepts events within a transaction, all or none: the first `event.conflict` is thrown, and points to its event below `base`.
+ */
+export async function acceptTogether(
+  tx: Queryable,
+  tenantId: string,
+  events: readonly SourceEvent[],
+  actor: string,
+  base = '',
+): Promise<Accepted[]> {
+  const outcome = await acceptBatch(tx, tenantId, events, actor);
+  return outcome.map((each, index) => {
+    if (!(each instanceof Problem)) return each!;
+    throw new Problem(each.code, `Nothing was taken. ${each.message}`, {
+      errors: (each.errors ?? []).map(({ pointer, detail }) => ({ pointer: `${base}/${index}${pointer}`, detail })),
+      ...(each.extra && { extra: each.extra }),
+    });
+  });
+}
