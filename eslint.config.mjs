@@ -34,7 +34,8 @@ const NODE_BUILT_INS = {
 const forbidGlobals = (names, message) => ['error', ...names.map((name) => ({ name, message }))];
 
 export default tseslint.config(
-  { ignores: ['dist/', 'node_modules/', 'coverage/'] },
+  // The n8n package has n8n's own lint.
+  { ignores: ['**/dist/', '**/node_modules/', 'coverage/', 'n8n/'] },
   eslint.configs.recommended,
   {
     files: ['**/*.ts'],

@@ -16,7 +16,7 @@ const shared = {
     ],
   },
   transformIgnorePatterns: [`/node_modules/(?!(${ESM_ONLY.join('|')})/)`, '/dist/'],
-  modulePathIgnorePatterns: ['<rootDir>/dist/'],
+  modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/n8n/dist/'],
 };
 
 /** `unit` needs no server. `integration` gets one Postgres and one Temporal dev server per run. */

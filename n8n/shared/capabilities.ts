@@ -1,0 +1,26 @@
+import { RequestError, withoutBlanks } from './api-request';
+import type { ApiAnswer, ApiRequest } from './api-request';
+
+/** What an agent asks for, as it came to a webhook. */
+export interface AuthorizeFields {
+  token: string;
+  hook: string;
+  operation: string;
+  resource: string;
+  /** Attempts with the same key count as one use. */
+  idempotencyKey?: string;
+}
+
+/** `POST /api/capabilities/authorize`. Nothing but a text is ever sent as a resource or token. */
+export function authorize(fields: AuthorizeFields): ApiRequest {
+  const { token, hook, operation, resource } = fields;
+  for (const [name, value] of Object.entries({ Token: token, Hook: hook, Operation: operation, Resource: resource })) {
+    if (typeof value !== 'string' || value === '') throw new RequestError(`${name} is empty or no text`);
+  }
+  const body = { token, hook, operation, resource, ...withoutBlanks({ idempotency_key: fields.idempotencyKey }) };
+  return { method: 'POST', path: '/api/capabilities/authorize', body };
+}
+
+/** True when the service was asked properly and said no. Every other error is an error. */
+export const isRefusal = ({ status, body }: ApiAnswer): boolean =>
+  status === 403 && (body as { code?: unknown } | null)?.code === 'capability.denied';
