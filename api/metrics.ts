@@ -1,6 +1,7 @@
 import type { RequestHandler } from 'express';
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import { WORKLOAD_STATES } from '../contracts/terminology';
+import { unsealedBacklog, type UnsealedBacklog } from '../ledger/audit-seal';
 import type { Database } from '../ledger/database';
 import { unsentBacklog } from '../ledger/outbox';
 import { openWorkloadsByState } from '../ledger/queries';
@@ -45,6 +46,7 @@ export function apiMetrics(registry: Registry, db: Database): ApiMetrics {
 }
 
 function registerLedgerGauges(registry: Registry, db: Database): void {
+  registerSealGauges(registry, db);
   new Gauge({
     name: 'workloadd_unsent_wakes',
     help: 'Committed facts that Temporal has not taken yet.',
@@ -70,4 +72,28 @@ function registerLedgerGauges(registry: Registry, db: Database): void {
       }
     },
   });
+}
+
+function registerSealGauges(registry: Registry, db: Database): void {
+  const gauge = (name: string, help: string, value: (backlog: UnsealedBacklog) => number): Gauge =>
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      async collect() {
+        const backlog = await unsealedBacklog(db).catch(() => null);
+        this.remove();
+        if (backlog) this.set(value(backlog));
+      },
+    });
+  gauge(
+    'workloadd_audit_unsealed_rows',
+    'Audit rows in no hash chain yet, counted up to 10,000.',
+    ({ count }) => count,
+  );
+  gauge(
+    'workloadd_audit_unsealed_age_seconds',
+    'Age of the oldest audit row in no hash chain yet.',
+    (backlog) => backlog.oldest_seconds,
+  );
 }

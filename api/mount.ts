@@ -7,7 +7,8 @@ import type { WorkerPrincipal } from '../ledger/workers';
 import type { RouteDeps } from './app-deps';
 import { authorize, type AuthContext } from './auth';
 import { readBody, readFields } from './body';
-import type { Route, RouteAnswer } from './route';
+import { StreamedBody, type Route, type RouteAnswer } from './route';
+import { sendStream } from './send-stream';
 
 type Principal = TokenPrincipal | WorkerPrincipal | null;
 
@@ -81,14 +82,13 @@ function answering(declared: Route, deps: RouteDeps): RequestHandler {
     const fields = readFields(request, declared);
     const body = declared.body && (await readBody(request, response, declared.body));
     const principal = response.locals.principal as Principal;
-    send(response, await handle({ deps, principal, ...fields, body, raw: request, response }));
+    await send(response, await handle({ deps, principal, ...fields, body, raw: request, response }));
   };
 }
 
-function send(response: Response, { status, body, headers, mediaType }: RouteAnswer): void {
+async function send(response: Response, { status, body, headers, mediaType }: RouteAnswer): Promise<void> {
   for (const [name, value] of Object.entries(headers ?? {})) response.setHeader(name, value);
-  response
-    .status(status)
-    .type(mediaType ?? 'application/json')
-    .send(typeof body === 'string' ? body : JSON.stringify(body));
+  response.status(status).type(mediaType ?? 'application/json');
+  if (body instanceof StreamedBody) await sendStream(response, body);
+  else response.send(typeof body === 'string' ? body : JSON.stringify(body));
 }

@@ -18,10 +18,19 @@ export interface DocumentedAnswer {
   headers?: Record<string, string>;
 }
 
+/** A body of unknown length, sent piece by piece as fast as the caller takes them. */
+export class StreamedBody {
+  constructor(
+    readonly pieces: AsyncGenerator<string, void, void>,
+    /** Called once, whether all was sent, the caller went away or a piece failed. */
+    readonly close: () => Promise<void>,
+  ) {}
+}
+
 /** What a handler gives back. */
 export interface RouteAnswer {
   status: number;
-  /** Sent as JSON; a string is sent as it is. */
+  /** Sent as JSON; a string is sent as it is, a {@link StreamedBody} piece by piece. */
   body: unknown;
   headers?: Record<string, string>;
   mediaType?: string;

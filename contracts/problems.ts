@@ -42,6 +42,7 @@ export const PROBLEMS = {
   'policy.invalid': 422,
   'capacity.worker': 429,
   'capacity.suspect': 429,
+  'capacity.exports': 429,
   'auth.backoff': 429,
   'rate_limit.exceeded': 429,
   internal: 500,

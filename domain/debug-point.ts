@@ -18,6 +18,8 @@ export const DEBUG_POINTS = [
   'admit-committed',
   'deadline-uncommitted',
   'deadline-committed',
+  'seal-uncommitted',
+  'seal-committed',
 ] as const;
 export type DebugPoint = (typeof DEBUG_POINTS)[number];
 

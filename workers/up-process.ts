@@ -45,6 +45,7 @@ export interface UpOptions {
   spoolDir?: string | undefined;
   suspectBackoffMs: number;
   sweeps: SweepSettings;
+  sealEveryMs: number;
   graceMs: number;
   version: string;
   /** Told, in a sentence for people, what takes long or is unexpected. */
@@ -74,8 +75,8 @@ export async function startUp(options: UpOptions, context: ProcessContext): Prom
   if (options.policyFile !== undefined) await seedPolicy(db, options.policyFile, logger);
 
   const relay = startRelay(parts, { db, temporal, logger });
-  const { graceMs, suspectBackoffMs, sweeps } = options;
-  startControl(parts, { db, temporal, target, suspectBackoffMs, sweeps, graceMs, logger });
+  const { graceMs, suspectBackoffMs, sweeps, sealEveryMs } = options;
+  startControl(parts, { db, temporal, target, suspectBackoffMs, sweeps, sealEveryMs, graceMs, logger });
   const server = await startApi(parts, relay, { db, temporal, listen: options.listen, config: options.api, logger });
   const openCrow = openCrowPaths(options, dataDir.path);
   if (own) await startOwnWorker(options, { own, target, openCrow, dataDir: dataDir.path, port: server.port }, context);

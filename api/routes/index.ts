@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { openApiDocument } from '../openapi';
 import { route, type Route } from '../route';
 import { adminWorkerRoutes } from './admin-workers';
+import { auditRoutes } from './audit';
 import { eventRoutes } from './events';
 import { explainRoutes } from './explain';
 import { healthRoutes } from './health';
@@ -33,6 +34,7 @@ export const ROUTES: readonly Route[] = [
   ...explainRoutes,
   ...replayRoutes,
   ...policyRoutes,
+  ...auditRoutes,
   ...workerRoutes,
   ...leaseRoutes,
   ...adminWorkerRoutes,

@@ -52,6 +52,7 @@ export async function runControl(config: ConfigOf<'control'>): Promise<void> {
         target,
         suspectBackoffMs,
         sweeps: sweepSettings(config),
+        sealEveryMs: config.sealInterval,
         graceMs,
         logger,
       });

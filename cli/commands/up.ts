@@ -47,6 +47,7 @@ function upOptions(config: ConfigOf<'up'>): UpOptions {
     spoolDir: config.spoolDir,
     suspectBackoffMs: config.suspectBackoff,
     sweeps: sweepSettings(config),
+    sealEveryMs: config.sealInterval,
     graceMs: config.shutdownGrace,
     version: serviceVersion(),
     announce: (message) => console.log(message),

@@ -9,6 +9,7 @@ const CONTROL = [
   'sweepRunCheck',
   'sweepOverdue',
   'sweepCapacity',
+  'sealInterval',
   'retainBodies',
   'retainNoise',
   'metrics',

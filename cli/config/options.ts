@@ -134,6 +134,10 @@ export const OPTIONS = {
     doc: 'How long a workload may be queued before its record says whether its pool has a worker at all.',
     schema: duration('1s', '1d'),
   }),
+  sealInterval: withDefault('DURATION', '1s', {
+    doc: 'Time between two looks for audit rows that are not sealed into their hash chain yet.',
+    schema: duration('1s', '1h'),
+  }),
   retainBodies: withDefault('DURATION', '90d', {
     doc: 'Event bodies of ended workloads are deleted after this time. Identity, decision and audit stay.',
     schema: duration('1d', '3650d'),

@@ -127,7 +127,7 @@ async function request(url: string, method: string, path: string, ask: Ask): Pro
     ...(body !== undefined && { body }),
   });
   const text = await response.text();
-  const isJson = /json/.test(response.headers.get('content-type') ?? '');
+  const isJson = /[/+]json\b/.test(response.headers.get('content-type') ?? '');
   return {
     status: response.status,
     headers: response.headers,
