@@ -6,6 +6,7 @@ import type { UnsentWake } from '../ledger/outbox';
 import type { AuthContext } from './auth';
 import type { DecisionWaiters } from './decision-waiters';
 import type { ReadinessProbe } from './readiness';
+import type { WebhookSettings } from './webhook-settings';
 
 /** Takes hints about committed facts. */
 export interface WakeSender {
@@ -24,6 +25,8 @@ export interface ApiConfig {
   requestsPerMinute?: number;
   /** Requests that may wait for their decision at once; more are answered without waiting. Default 200. */
   maxWaiters?: number;
+  /** Callbacks, subscriptions and signed inbound webhooks. Default: none of them. */
+  webhooks?: WebhookSettings;
 }
 
 /** What the API needs from its process. */
@@ -45,4 +48,5 @@ export interface RouteDeps extends ApiDeps {
   readiness: ReadinessProbe;
   /** Compiled policies of this process. */
   policies: PolicyCache;
+  webhooks: WebhookSettings;
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
-import { sourceEvent, type SourceEvent } from '../contracts/events';
+import { sourceEvent, type PostedEvent, type SourceEvent } from '../contracts/events';
 import { Problem } from '../contracts/problems';
 import { decodeUtf8, mediaTypeOf } from './body';
 import { dataFromBytes, fromCloudEvent } from './cloud-events';
@@ -16,7 +16,7 @@ export const MAX_BATCH = 100;
 /** The events of one request. A batch may be empty and is taken as a whole; otherwise it is one event. */
 export interface EventRequest {
   isBatch: boolean;
-  events: SourceEvent[];
+  events: PostedEvent[];
 }
 
 /**
@@ -44,7 +44,7 @@ export function readEvents(
   return one(parsed(sourceEvent, withSource(value, source)));
 }
 
-const one = (event: SourceEvent): EventRequest => ({ isBatch: false, events: [event] });
+const one = (event: PostedEvent): EventRequest => ({ isBatch: false, events: [event] });
 
 const withSource = (value: unknown, source: string | undefined): unknown =>
   source === undefined || typeof value !== 'object' || value === null || Array.isArray(value)

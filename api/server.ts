@@ -16,6 +16,7 @@ import { notFound, problemHandler } from './problem';
 import { ReadinessProbe } from './readiness';
 import { requestLog } from './request-log';
 import { ROUTES } from './routes';
+import { NO_WEBHOOKS } from './webhook-settings';
 
 /** The express app, and what has to be told when the process stops. */
 export interface Api {
@@ -31,7 +32,8 @@ function createApp(deps: ApiDeps): Api {
   const waiters = new DecisionWaiters(deps.db, deps.config?.maxWaiters ?? MAX_WAITERS);
   const readiness = new ReadinessProbe(deps.db, deps.temporalReady);
   const auth = { db: deps.db, backoff: new FailureBackoff() };
-  const routeDeps: RouteDeps = { ...deps, auth, waiters, readiness, policies: new PolicyCache() };
+  const webhooks = deps.config?.webhooks ?? NO_WEBHOOKS;
+  const routeDeps: RouteDeps = { ...deps, auth, waiters, readiness, policies: new PolicyCache(), webhooks };
 
   const app = express();
   app.set('trust proxy', deps.config?.trustProxy ?? false);

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { externalId } from './ids';
+import { webhookUrl } from './webhooks';
 
 export type JsonValue = null | boolean | number | string | JsonValue[] | { [key: string]: JsonValue };
 
@@ -103,9 +104,17 @@ export const sourceEvent = z
       additionalProperties: { type: ['string', 'integer', 'boolean'] },
       description: 'Scalars about the event; policy reads them as `event.attributes`. Not part of its identity.',
     }),
+    /**
+     * Where the poster wants to be told of the workload's end, e.g. the resume URL of a waiting n8n execution. No part of the
+     * event: the same event with another one is a duplicate, and both are told.
+     */
+    callback_url: webhookUrl.optional(),
   })
   .meta({ id: 'SourceEvent' });
-export type SourceEvent = z.infer<typeof sourceEvent>;
+export type PostedEvent = z.infer<typeof sourceEvent>;
+
+/** A source event as it is kept and judged: without the address of who posted it. */
+export type SourceEvent = Omit<PostedEvent, 'callback_url'>;
 
 /** `POST /api/events/batch`: at most 100 events, each answered on its own. */
 export const eventBatch = z.strictObject({ events: z.array(z.unknown()).min(1).max(100) });

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { LIFECYCLE_EFFECTS } from './lifecycle';
 import { DEADLINES, DECISIONS, EXECUTORS, LIFECYCLE_STATUSES, WORKLOAD_STATES } from './terminology';
+import { callbackRecord } from './webhooks';
 
 /** What the API shows of a workload. Times are RFC 3339 in UTC, judged by the ledger's clock. */
 
@@ -175,6 +176,8 @@ export const workloadRecord = workloadSummary
     replay_of: replayRecord.nullable(),
     /** The times this one's event was posted again, in order; at most the newest 1,000. */
     replays: z.array(replayRecord),
+    /** Who is told of its changes, and how far that has come; the URLs are secrets and not shown. */
+    callbacks: z.array(callbackRecord),
   })
   .meta({ id: 'Workload' });
 export type WorkloadRecord = z.infer<typeof workloadRecord>;

@@ -1,19 +1,22 @@
-import type { SourceEvent } from '../contracts/events';
-import { Problem } from '../contracts/problems';
+import type { PostedEvent } from '../contracts/events';
+import { Problem, type ProblemCode } from '../contracts/problems';
 import { acceptEvent, type Accepted } from './accept';
 import type { Queryable } from './database';
 
 /** What became of each event of a batch, in its order; undefined where there was none. */
 export type BatchOutcome = (Accepted | Problem | undefined)[];
 
+/** Problems that leave the other events alone. */
+const OF_ONE_EVENT: readonly ProblemCode[] = ['event.conflict', 'callback.limit'];
+
 /**
- * Accepts events within a transaction, each on its own: an `event.conflict` is the outcome of its event. They are taken in the
+ * Accepts events within a transaction, each on its own: an `event.conflict` or `callback.limit` is the outcome of its event. They are taken in the
  * order of their identity, so that two batches cannot lock each other out.
  */
 export async function acceptBatch(
   tx: Queryable,
   tenantId: string,
-  events: readonly (SourceEvent | undefined)[],
+  events: readonly (PostedEvent | undefined)[],
   actor: string,
 ): Promise<BatchOutcome> {
   const identity = (index: number): string => JSON.stringify([events[index]!.source, events[index]!.event_id]);
@@ -24,7 +27,7 @@ export async function acceptBatch(
   const outcome: BatchOutcome = events.map(() => undefined);
   for (const { index } of order) {
     outcome[index] = await acceptEvent(tx, tenantId, events[index]!, actor).catch((error: unknown) => {
-      if (error instanceof Problem && error.code === 'event.conflict') return error;
+      if (error instanceof Problem && OF_ONE_EVENT.includes(error.code)) return error;
       throw error;
     });
   }
@@ -32,12 +35,12 @@ export async function acceptBatch(
 }
 
 /**
- * Accepts events within a transaction, all or none: the first `event.conflict` is thrown, and points to its event below `base`.
+ * Accepts events within a transaction, all or none: the first problem of an event is thrown, and points to its event below `base`.
  */
 export async function acceptTogether(
   tx: Queryable,
   tenantId: string,
-  events: readonly SourceEvent[],
+  events: readonly PostedEvent[],
   actor: string,
   base = '',
 ): Promise<Accepted[]> {

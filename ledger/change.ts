@@ -3,6 +3,7 @@ import type { Fact, Transition } from '../domain/workload-progress';
 import { isAwaitingExecutor, transition } from '../domain/workload-state';
 import { CAPABILITIES_FOLLOW } from './capability-changes';
 import type { Queryable } from './database';
+import { newsInsert, newsParameters } from './news';
 import { progressOf, type WorkloadRow } from './workload-row';
 
 export interface ChangeContext {
@@ -53,6 +54,7 @@ function changedRow(row: WorkloadRow, { next, path, reason, verdict }: Transitio
     may_still_run: next.mayStillRun,
     corrected: row.corrected || verdict === 'corrected',
     wake_seq: wake ? String(BigInt(row.wake_seq) + 1n) : row.wake_seq,
+    news_seq: path.length > 0 ? row.news_seq + 1 : row.news_seq,
   };
 }
 
@@ -63,7 +65,8 @@ WITH workload AS (
   UPDATE workloads SET state = $2, reason = $3, updated_at = $4, ended_at = $5, delivery = $6, attempts = $7,
     max_deliveries = $8, queued_until = $9, total_at = $10, late_until = $11, deadline_kind = $12, deadline_at = $13,
     closed = $14, may_still_run = $15, corrected = $16,
-    wake_at = CASE WHEN wake_seq < $17 THEN clock_timestamp() ELSE wake_at END, wake_seq = $17
+    wake_at = CASE WHEN wake_seq < $17 THEN clock_timestamp() ELSE wake_at END, wake_seq = $17,
+    news_seq = $26
   WHERE workload_id = $1
 ), lease AS (
   UPDATE leases SET
@@ -81,6 +84,7 @@ WITH workload AS (
 ), claim AS (
   UPDATE dedupe_claims SET open = NOT $14::boolean, window_until = CASE WHEN $21::boolean THEN $4::timestamptz ELSE window_until END
   WHERE workload_id = $1
+), news AS (${newsInsert(25)}
 ), ${CAPABILITIES_FOLLOW}
 INSERT INTO audit (tenant_id, workload_id, at, type, actor, detail)
 SELECT $22::text, $1, $4::timestamptz, step.type, $23::text, step.detail
@@ -121,6 +125,7 @@ async function write(
     after.tenant_id,
     context.actor,
     JSON.stringify(auditSteps(before, decided, context)),
+    ...newsParameters(after, decided.path.length > 0),
   ]);
 }
 

@@ -86,6 +86,10 @@ export class Database implements Queryable {
   }
 }
 
+/** Runs `work` inside the transaction it is given, or in one of its own. */
+export const within = <T>(db: Database | Queryable, work: (tx: Queryable) => Promise<T>): Promise<T> =>
+  db instanceof Database ? db.transaction(work) : work(db);
+
 async function retrying<T>(work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {

@@ -5,6 +5,7 @@ import type { WorkloadState } from '../contracts/terminology';
 import type { Queryable } from './database';
 import { decodeCursor, encodeCursor } from './list-cursor';
 import { REPLAY_COLUMNS, replayRecordOf } from './replays';
+import { CALLBACKS_OF_WORKLOAD } from './webhook-records';
 import type { WorkloadRow } from './workload-row';
 
 /** Which workloads to list; every field narrows. */
@@ -102,6 +103,7 @@ interface StoredRecord extends WorkloadRow {
   timeline: WorkloadRecord['timeline'];
   replay_of: WorkloadRecord['replay_of'];
   replays: WorkloadRecord['replays'];
+  callbacks: (WorkloadRecord['callbacks'][number] & { at: string })[];
 }
 
 /** One statement, so that the record is one moment's truth. */
@@ -124,7 +126,8 @@ SELECT w.*,
      SELECT replay_of AS workload_id, ${REPLAY_COLUMNS} FROM replays WHERE workload_id = w.workload_id) o) AS replay_of,
   (SELECT coalesce(json_agg(n ORDER BY n.at), '[]') FROM (
      SELECT workload_id, ${REPLAY_COLUMNS} FROM replays WHERE replay_of = w.workload_id
-     ORDER BY replayed_at DESC LIMIT $3) n) AS replays
+     ORDER BY replayed_at DESC LIMIT $3) n) AS replays,
+  (SELECT coalesce(json_agg(c ORDER BY c.at, c.callback_id), '[]') FROM (${CALLBACKS_OF_WORKLOAD}) c) AS callbacks
 FROM workloads w WHERE w.workload_id = $1 AND w.tenant_id = $2`;
 
 /** The full record of a tenant's workload; null when the tenant has no such workload. */
@@ -151,6 +154,10 @@ export async function workloadRecordOf(
     timeline: row.timeline.map(({ seq, at, type, actor, detail }) => ({ seq, at: utc(at), type, actor, detail })),
     replay_of: row.replay_of && replayRecordOf(row.replay_of),
     replays: row.replays.map(replayRecordOf),
+    callbacks: row.callbacks.map(({ at: _at, ...callback }) => ({
+      ...callback,
+      next_attempt_at: utc(callback.next_attempt_at),
+    })),
   };
 }
 

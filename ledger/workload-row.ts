@@ -35,6 +35,7 @@ export interface WorkloadRow {
   corrected: boolean;
   double_execution: boolean;
   wake_seq: string;
+  news_seq: number;
   now: Date;
 }
 

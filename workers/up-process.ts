@@ -3,6 +3,7 @@ import path from 'node:path';
 import type { Logger } from 'pino';
 import type { ApiConfig } from '../api/app-deps';
 import type { ListenOptions } from '../api/server';
+import type { WebhookSettings } from '../api/webhook-settings';
 import type { SweepSettings } from '../activities/sweeper';
 import { SEARCH_ATTRIBUTES } from '../contracts/search-attributes';
 import { createOpenCrowExecutor } from '../executors/opencrow';
@@ -22,11 +23,14 @@ import type { UpFacts } from './up/banner';
 import { KeptServer, type OwnServer } from './up/kept-server';
 import { OwnWorker } from './up/own-worker';
 import { seedPolicy } from './up/seed-policy';
+import { ensureSigningKey } from './up/signing-key';
 
 export interface UpOptions {
   dataDir: string;
   listen: Required<ListenOptions>;
   api: ApiConfig;
+  /** Without a signing key the data dir's own is taken. */
+  webhooks: WebhookSettings;
   /** Null starts an embedded Postgres in the data dir. */
   ledger: LedgerTarget | null;
   databaseSchema?: string | undefined;
@@ -74,10 +78,13 @@ export async function startUp(options: UpOptions, context: ProcessContext): Prom
   const own = await enrolOwnWorker(options, db, dataDir.path, context);
   if (options.policyFile !== undefined) await seedPolicy(db, options.policyFile, logger);
 
+  const { webhooks: asked } = options;
+  const webhooks = { ...asked, signingKey: asked.signingKey ?? ensureSigningKey(dataDir.path) };
   const relay = startRelay(parts, { db, temporal, logger });
   const { graceMs, suspectBackoffMs, sweeps, sealEveryMs } = options;
   startControl(parts, { db, temporal, target, suspectBackoffMs, sweeps, sealEveryMs, graceMs, logger });
-  const server = await startApi(parts, relay, { db, temporal, listen: options.listen, config: options.api, logger });
+  const config = { ...options.api, webhooks };
+  const server = await startApi(parts, relay, { db, temporal, listen: options.listen, config, logger });
   const openCrow = openCrowPaths(options, dataDir.path);
   if (own) await startOwnWorker(options, { own, target, openCrow, dataDir: dataDir.path, port: server.port }, context);
   return {

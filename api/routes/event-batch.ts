@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { eventBatch, sourceEvent, type SourceEvent } from '../../contracts/events';
+import { eventBatch, sourceEvent, type PostedEvent } from '../../contracts/events';
 import { Problem } from '../../contracts/problems';
 import { acceptBatch } from '../../ledger/accept-batch';
 import { answerOf, batchResult, wakeFor, type BatchResult } from '../accepted';
@@ -7,18 +7,21 @@ import { fromCloudEvent } from '../cloud-events';
 import { CLOUD_EVENT_BATCH, MAX_BATCH } from '../event-request';
 import { problemFromZod, renderProblem, requestIdOf } from '../problem';
 import { route } from '../route';
+import { checkCallback, type WebhookSettings } from '../webhook-settings';
 
 /** The event, or what is wrong with it. */
-type Item = SourceEvent | Problem;
+type Item = PostedEvent | Problem;
 
-const ours = (value: unknown): Item => {
+const ours = (value: unknown, webhooks: WebhookSettings): PostedEvent => {
   const parsed = sourceEvent.safeParse(value);
-  return parsed.success ? parsed.data : problemFromZod(parsed.error);
+  if (!parsed.success) throw problemFromZod(parsed.error);
+  checkCallback(webhooks, parsed.data);
+  return parsed.data;
 };
 
-const theirs = (value: unknown): Item => {
+const item = (read: () => PostedEvent): Item => {
   try {
-    return fromCloudEvent(value);
+    return read();
   } catch (error) {
     if (error instanceof Problem) return error;
     throw error;
@@ -47,13 +50,15 @@ export const postEventBatch = route({
   },
   answers: { 200: { description: 'One result per event.', schema: z.object({ results: z.array(batchResult) }) } },
   handle: async ({ deps, principal, body, raw }) => {
-    const items = Array.isArray(body) ? body.map(theirs) : body.events.map(ours);
-    const events = items.map((item) => (item instanceof Problem ? undefined : item));
+    const items = Array.isArray(body)
+      ? body.map((each) => item(() => fromCloudEvent(each)))
+      : body.events.map((each) => item(() => ours(each, deps.webhooks)));
+    const events = items.map((each) => (each instanceof Problem ? undefined : each));
     const outcome = await deps.db.transaction((tx) =>
       acceptBatch(tx, principal.tenantId, events, `token:${principal.tokenId}`),
     );
-    const results = items.map((item, index): BatchResult => {
-      const result = item instanceof Problem ? item : outcome[index]!;
+    const results = items.map((each, index): BatchResult => {
+      const result = each instanceof Problem ? each : outcome[index]!;
       if (result instanceof Problem) {
         return {
           status: result.status,

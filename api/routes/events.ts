@@ -1,6 +1,6 @@
 import type { Response } from 'express';
 import { z } from 'zod';
-import { sourceEvent, type SourceEvent } from '../../contracts/events';
+import { sourceEvent, type PostedEvent } from '../../contracts/events';
 import { decisionRecord } from '../../contracts/workload-record';
 import { debugPoint } from '../../domain/debug-point';
 import { acceptEvent, type Accepted } from '../../ledger/accept';
@@ -13,6 +13,7 @@ import { cloudEvent } from '../cloud-events';
 import { CLOUD_EVENT, CLOUD_EVENT_BATCH, MAX_BATCH, readEvents } from '../event-request';
 import { MAX_WAIT_SECONDS, waitSecondsOf } from '../prefer';
 import { route, type RouteAnswer } from '../route';
+import { checkCallback } from '../webhook-settings';
 import { postEventBatch } from './event-batch';
 
 const decidedAnswer = acceptedAnswer.extend({ decision: decisionRecord }).meta({ id: 'DecidedEvent' });
@@ -52,11 +53,12 @@ const postEvent = route({
       headers: { Location: 'The workload' },
     },
   },
-  problems: ['event.conflict'],
+  problems: ['event.conflict', 'callback.forbidden_host', 'callback.limit', 'webhook.not_configured'],
   handle: async ({ deps, principal, headers, raw, response }) => {
     const { isBatch, events } = readEvents(raw, await readBytes(raw, response));
     if (isBatch) return acceptAllOf(deps, principal, events);
-    const [event] = events as [SourceEvent];
+    const [event] = events as [PostedEvent];
+    checkCallback(deps.webhooks, event);
     const accepted = await acceptEvent(deps.db, principal.tenantId, event, `token:${principal.tokenId}`);
     debugPoint('accept-committed');
     wakeFor(deps, principal, event, accepted);
@@ -64,7 +66,7 @@ const postEvent = route({
   },
 });
 
-async function acceptAllOf(deps: RouteDeps, principal: TokenPrincipal, events: SourceEvent[]): Promise<RouteAnswer> {
+async function acceptAllOf(deps: RouteDeps, principal: TokenPrincipal, events: PostedEvent[]): Promise<RouteAnswer> {
   const accepted = await deps.db.transaction((tx) =>
     acceptTogether(tx, principal.tenantId, events, `token:${principal.tokenId}`),
   );

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { ApiConfig } from '../../api/app-deps';
+import type { WebhookSettings } from '../../api/webhook-settings';
 import type { SweepSettings } from '../../activities/sweeper';
 import type { Database } from '../../ledger/database';
 import { startApi, startRelay } from '../../workers/api-process';
@@ -86,9 +87,20 @@ function begin(
 }
 
 /** The api's own settings. */
-export const apiConfig = ({ trustProxy, requestsPerMinute }: ConfigOf<'api'> | ConfigOf<'up'>): ApiConfig => ({
-  trustProxy: trustProxy === 0 ? false : trustProxy,
-  requestsPerMinute,
+export const apiConfig = (config: ConfigOf<'api'> | ConfigOf<'up'>): ApiConfig => ({
+  trustProxy: config.trustProxy === 0 ? false : config.trustProxy,
+  requestsPerMinute: config.requestsPerMinute,
+  webhooks: webhookSettings(config),
+});
+
+/** Who may be called, and what signs it. */
+export const webhookSettings = ({
+  callbackHosts,
+  callbackPrivate,
+  signingKey,
+}: ConfigOf<'api'> | ConfigOf<'control'> | ConfigOf<'up'>): WebhookSettings => ({
+  targets: { hosts: callbackHosts, allowPrivate: callbackPrivate },
+  signingKey,
 });
 
 /** What the control worker's sweeps go by. */

@@ -9,7 +9,7 @@ import { defaultDataDir } from '../config/options';
 import { createLogger } from '../logger';
 import { metricsAddress } from '../metrics-address';
 import { serviceVersion } from '../version';
-import { apiConfig, sweepSettings } from './serve';
+import { apiConfig, sweepSettings, webhookSettings } from './serve';
 
 /** `workloadd up` */
 export async function runUp(config: ConfigOf<'up'>): Promise<void> {
@@ -32,6 +32,7 @@ function upOptions(config: ConfigOf<'up'>): UpOptions {
     dataDir: config.dataDir ?? defaultDataDir(process.env),
     listen: config.listen,
     api: apiConfig(config),
+    webhooks: webhookSettings(config),
     ledger: databaseUrl ? ledgerAt(databaseUrl().reveal(), databaseSchema, databasePoolSize) : null,
     databaseSchema,
     databasePoolSize,

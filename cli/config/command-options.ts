@@ -15,6 +15,7 @@ const CONTROL = [
   'metrics',
 ] as const;
 const HTTP = ['listen', 'trustProxy', 'requestsPerMinute'] as const;
+const WEBHOOKS = ['callbackHosts', 'callbackPrivate', 'signingKey'] as const;
 const OPENCROW = ['triggerPipe', 'lifecycleSocket', 'lifecycleSocketMode', 'lifecycleSocketGroup', 'spoolDir'] as const;
 
 /** Which options a command uses; others it does not know. */
@@ -31,9 +32,10 @@ export const COMMAND_OPTIONS = {
     'maxOpenDeliveries',
     ...SERVING,
     ...CONTROL,
+    ...WEBHOOKS,
   ],
-  api: [...HTTP, 'autoMigrate', ...SERVING],
-  control: ['autoMigrate', ...SERVING, ...CONTROL],
+  api: [...HTTP, 'autoMigrate', ...SERVING, ...WEBHOOKS],
+  control: ['autoMigrate', ...SERVING, ...CONTROL, ...WEBHOOKS],
   worker: [
     'pool',
     'workerId',

@@ -5,6 +5,7 @@ import { duration } from '../../contracts/duration';
 import { slug } from '../../contracts/ids';
 import { optional, secret, toggle, withDefault, type Option, type SecretOption, type SecretSource } from './option';
 import {
+  allowedHosts,
   databaseUrl,
   fileMode,
   filePath,
@@ -145,6 +146,19 @@ export const OPTIONS = {
   retainNoise: withDefault('DURATION', '30d', {
     doc: 'Idempotency keys, and lifecycle of unknown deliveries, are deleted after this time.',
     schema: duration('1d', '3650d'),
+  }),
+  callbackHosts: withDefault('HOSTS', '', {
+    doc: 'Hosts that callbacks and subscriptions may call, comma separated: `n8n.example.com`, `*.example.com`, `localhost:5678`. Without a port, 80 and 443. Empty: none, and events with a `callback_url` are refused. The same for api and control.',
+    schema: allowedHosts,
+  }),
+  callbackPrivate: toggle(
+    'Let callbacks and subscriptions reach this host and private networks, where their host is one of `--callback-hosts`. Link-local addresses, metadata services and reserved ranges stay refused. The same for api and control.',
+  ),
+  signingKey: secret({
+    doc: 'Key from which all webhook secrets follow, those of callbacks, subscriptions and signed inbound webhooks: at least 32 characters, random, the same for api and control. Another key makes other secrets.',
+    derived: 'for `up`, `signing.key` below the data dir; without one, no webhooks',
+    aliases: [],
+    schema: z.string().min(32, 'must be at least 32 characters'),
   }),
   temporalUiPort: optional('PORT', {
     doc: 'Port of the Web UI of the Temporal dev server that `up` starts.',

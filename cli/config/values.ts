@@ -1,5 +1,6 @@
 import { isIPv6 } from 'node:net';
 import { z } from 'zod';
+import { parseAllowedHost, type AllowedHost } from '../../domain/webhooks/allowed-target';
 
 /** Where to listen. Port 0 is any free one. */
 export interface ListenAddress {
@@ -29,6 +30,21 @@ export const integer = (min: number, max: number): z.ZodType<number, string> => 
 
 /** A TCP port. */
 export const port = integer(1, 65_535);
+
+/** Hosts that may be called, comma separated: `host`, `*.suffix`, each with an optional `:port`. */
+export const allowedHosts = z.string().transform((text, context): AllowedHost[] => {
+  const hosts = text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '')
+    .map(parseAllowedHost);
+  if (hosts.every((host) => host !== null)) return hosts;
+  context.addIssue({
+    code: 'custom',
+    message: 'must be hosts such as n8n.example.com, *.example.com or localhost:5678',
+  });
+  return z.NEVER;
+});
 
 /** A path; empty ones and NUL are refused. */
 export const filePath = z
