@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import type { ExecArguments } from './commands/exec';
 import type { TokenArguments } from './commands/token';
 import { loadConfig, type ConfigOf } from './config';
 import { COMMAND_OPTIONS, type CommandName } from './config/command-options';
@@ -24,6 +25,7 @@ export function buildProgram(version: string): Command {
   addProcesses(program);
   addTokenCommands(program);
   addWorkerCommands(program);
+  addExecution(program);
   addChecks(program);
   return program;
 }
@@ -98,6 +100,39 @@ function addWorkerCommands(program: Command): void {
         id,
         args.reason,
       ),
+    );
+}
+
+function addExecution(program: Command): void {
+  addCommand(program, 'exec', 'Run one command here on an execution backend, with no service, and print its envelope.')
+    .argument('[ARGV...]', 'the command and its arguments, after --')
+    .option('--backend <ID>', 'node, container, remote or ci', 'node')
+    .option('--sandbox <PROFILE>', 'default, readonly, workspace-write, locked-down, or a JSON file below this folder')
+    .option('--image <IMAGE>', 'container: image to run it in')
+    .option('--digest <DIGEST>', 'container: digest the image must have (sha256:…)')
+    .option('--endpoint <URL>', 'remote, ci: where the runner takes jobs')
+    .option('--job <ID>', 'remote, ci: job id to ask the runner for')
+    .option('--timeout-ms <N>', 'end it after this time (default: 10 minutes; remote and ci: 2)')
+    .option('--label <TEXT>', 'what the summary calls it (default: the command)')
+    .option('--json', 'print the envelope as one JSON object')
+    .addHelpText(
+      'after',
+      '\nExit codes of exec: 0 completed, 1 failed, 2 wrong options, 3 refused: not run, or nobody knows.',
+    )
+    .action(async (argv: string[], args: ExecArguments, command: Command) =>
+      (await import('./commands/exec.js')).runExec(configOf('exec', command), args, argv),
+    );
+  const backend = program.command('backend').description('Look at the execution backends.');
+  addCommand(backend, 'backend list', 'List the backends and what each holds of a sandbox.')
+    .option('--json', 'as JSON')
+    .action(async (args: { json?: boolean }, command: Command) =>
+      (await import('./commands/backend.js')).runBackendList(configOf('backend list', command), args),
+    );
+  addCommand(backend, 'backend probe', 'Ask whether a backend could run something now, and why not.')
+    .argument('[BACKEND]', 'this one only; fails when it is not ready')
+    .option('--json', 'as JSON')
+    .action(async (id: string | undefined, args: { json?: boolean }, command: Command) =>
+      (await import('./commands/backend.js')).runBackendProbe(configOf('backend probe', command), id, args),
     );
 }
 

@@ -1,14 +1,17 @@
 import http from 'node:http';
 import https from 'node:https';
+import type { LookupFunction } from 'node:net';
 
 /** One HTTP request. */
 export interface HttpRequest {
   url: string;
-  method: 'GET' | 'POST';
+  method: 'GET' | 'POST' | 'DELETE';
   headers: Record<string, string>;
   body?: string;
   /** For the whole exchange, the answer's body included, milliseconds. */
   timeoutMs: number;
+  /** Ends the exchange with code `aborted`. */
+  signal?: AbortSignal;
 }
 
 export interface HttpAnswer {
@@ -18,12 +21,19 @@ export interface HttpAnswer {
   text: string;
 }
 
+export interface HttpExchangeOptions {
+  /** Longest answer. Default 4 MiB. */
+  maxAnswerBytes?: number;
+  /** Finds a host's addresses; one that refuses an address keeps the connection from being made. Default: the system's. */
+  lookup?: LookupFunction;
+}
+
 const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
 
 /**
  * Keeps connections to one server and exchanges requests with it. Plain `node:http`, since `fetch` costs three times the
  * processor time and this is on the path of every delivery. Redirects are not followed. Fails with an error whose `code` says
- * why: a system code, `timeout` or `too_large`.
+ * why: a system code, `timeout`, `aborted` or `too_large`.
  */
 export class HttpExchange {
   readonly #agents = {
@@ -31,17 +41,30 @@ export class HttpExchange {
     'https:': new https.Agent({ keepAlive: true, maxFreeSockets: 8 }),
   };
 
-  send({ url, method, headers, body, timeoutMs }: HttpRequest): Promise<HttpAnswer> {
+  constructor(private readonly options: HttpExchangeOptions = {}) {}
+
+  send({ url, method, headers, body, timeoutMs, signal }: HttpRequest): Promise<HttpAnswer> {
     const secure = url.startsWith('https:');
     const agent = this.#agents[secure ? 'https:' : 'http:'];
     return new Promise((resolve, reject) => {
       const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) };
-      const request = (secure ? https : http).request(url, { method, agent, headers: { ...headers, ...length } });
+      const request = (secure ? https : http).request(url, {
+        method,
+        agent,
+        headers: { ...headers, ...length },
+        ...(this.options.lookup ? { lookup: this.options.lookup } : {}),
+      });
+      const abort = (): void => void request.destroy(failure('aborted'));
       const deadline = setTimeout(() => request.destroy(failure('timeout')), timeoutMs);
+      signal?.addEventListener('abort', abort);
+      if (signal?.aborted) abort();
       request.on('error', reject);
-      request.on('close', () => clearTimeout(deadline));
+      request.on('close', () => {
+        clearTimeout(deadline);
+        signal?.removeEventListener('abort', abort);
+      });
       request.on('response', (response) => {
-        readText(response).then(
+        readText(response, this.options.maxAnswerBytes ?? MAX_ANSWER_BYTES).then(
           (text) => resolve({ status: response.statusCode ?? 0, header: (name) => headerOf(response, name), text }),
           reject,
         );
@@ -51,12 +74,12 @@ export class HttpExchange {
   }
 }
 
-async function readText(response: http.IncomingMessage): Promise<string> {
+async function readText(response: http.IncomingMessage, maxBytes: number): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    if (bytes > MAX_ANSWER_BYTES) throw failure('too_large');
+    if (bytes > maxBytes) throw failure('too_large');
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');

@@ -16,6 +16,7 @@ const CONTROL = [
 ] as const;
 const HTTP = ['listen', 'trustProxy', 'requestsPerMinute'] as const;
 const WEBHOOKS = ['callbackHosts', 'callbackPrivate', 'signingKey'] as const;
+const BACKENDS = ['containerRuntimes', 'runnerToken', 'runnerPrivateHosts'] as const;
 const OPENCROW = ['triggerPipe', 'lifecycleSocket', 'lifecycleSocketMode', 'lifecycleSocketGroup', 'spoolDir'] as const;
 
 /** Which options a command uses; others it does not know. */
@@ -54,6 +55,9 @@ export const COMMAND_OPTIONS = {
   'token create': ['dataDir', ...LEDGER],
   'token list': ['dataDir', ...LEDGER],
   'token revoke': ['dataDir', ...LEDGER],
+  exec: [...BACKENDS],
+  'backend list': [...BACKENDS],
+  'backend probe': [...BACKENDS],
   'policy check': [],
   'temporal setup': [],
   doctor: ['dataDir', 'apiUrl', ...LEDGER],

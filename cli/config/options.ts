@@ -6,6 +6,7 @@ import { slug } from '../../contracts/ids';
 import { optional, secret, toggle, withDefault, type Option, type SecretOption, type SecretSource } from './option';
 import {
   allowedHosts,
+  commaList,
   databaseUrl,
   fileMode,
   filePath,
@@ -159,6 +160,19 @@ export const OPTIONS = {
     derived: 'for `up`, `signing.key` below the data dir; without one, no webhooks',
     aliases: [],
     schema: z.string().min(32, 'must be at least 32 characters'),
+  }),
+  containerRuntimes: withDefault('LIST', 'docker', {
+    doc: 'Container runtimes that may be used, in order: `docker`, `podman` or both. The next one is used when the one before is not there or its daemon does not answer.',
+    schema: commaList(z.enum(['docker', 'podman'], 'must list docker and podman, separated by commas')),
+  }),
+  runnerToken: secret({
+    doc: 'Token that is sent as bearer to remote and CI runners.',
+    aliases: [],
+    schema: z.string().min(1, 'must not be empty'),
+  }),
+  runnerPrivateHosts: withDefault('LIST', '', {
+    doc: 'Hosts with private addresses that may be runners, separated by commas. Other private addresses are refused.',
+    schema: commaList(z.string().min(1)),
   }),
   temporalUiPort: optional('PORT', {
     doc: 'Port of the Web UI of the Temporal dev server that `up` starts.',

@@ -89,3 +89,15 @@ function protocolOf(text: string): string | null {
     return null;
   }
 }
+
+/** Things separated by commas; nothing is none. */
+export const commaList = <T>(item: z.ZodType<T, string>): z.ZodType<T[], string> =>
+  z
+    .string()
+    .transform((text) =>
+      text
+        .split(',')
+        .map((part) => part.trim())
+        .filter((part) => part !== ''),
+    )
+    .pipe(z.array(item));

@@ -1,0 +1,100 @@
+import { randomBytes } from 'node:crypto';
+import type { ExecutionEnvelope, ExecutionRequest } from '../../contracts/execution';
+import { DEFAULT_PROFILE_ID, ProfileError } from '../../domain/execution/sandbox-profiles';
+import { builtInBackends, Backends, type BackendSettings } from '../../executors/backends';
+import { runCommand } from '../../executors/run-command';
+import type { ConfigOf } from '../config';
+import { CommandFailed, EXIT } from '../exit-codes';
+import { sandboxProfileFor } from '../sandbox-profile-file';
+
+/** Exit codes of `workloadd exec`, by what became of the command. */
+const EXEC_EXIT = { completed: 0, failed: 1, refused: 3 } as const;
+
+export interface ExecArguments {
+  backend: string;
+  sandbox?: string;
+  image?: string;
+  digest?: string;
+  endpoint?: string;
+  job?: string;
+  timeoutMs?: string;
+  label?: string;
+  json?: boolean;
+}
+
+/**
+ * `workloadd exec`: runs one command in the working folder on a backend, with no service. What it prints goes to stderr as it
+ * comes, the envelope to stdout at the end. Returns the exit code.
+ */
+export async function runExec(config: ConfigOf<'exec'>, args: ExecArguments, argv: readonly string[]): Promise<void> {
+  const backends = new Backends(builtInBackends(backendSettings(config)));
+  const backend = backends.get(args.backend);
+  if (!backend) {
+    const known = backends.list().map(({ spec }) => spec.id);
+    throw new CommandFailed(`unknown execution backend ${args.backend}: use ${known.join(', ')}`, EXIT.usage);
+  }
+  const cwd = process.cwd();
+  const profile = profileOf(args.sandbox ?? DEFAULT_PROFILE_ID, cwd);
+  const stop = new AbortController();
+  const abort = (): void => stop.abort();
+  process.once('SIGINT', abort).once('SIGTERM', abort);
+
+  const envelope = await runCommand(backend, requestOf(args, argv, cwd), profile, {
+    signal: stop.signal,
+    hostEnv: process.env,
+    runKey: `exec-${randomBytes(10).toString('hex')}`,
+    output: (_, chunk) => void process.stderr.write(chunk),
+  });
+  process.off('SIGINT', abort).off('SIGTERM', abort);
+  await written(args.json ? JSON.stringify(envelope) : readable(envelope));
+  if (envelope.status !== 'completed') {
+    throw new CommandFailed(envelope.result.summary, EXEC_EXIT[envelope.status]);
+  }
+}
+
+export function backendSettings(config: ConfigOf<'exec'> | ConfigOf<'backend list'>): BackendSettings {
+  const { containerRuntimes, runnerToken, runnerPrivateHosts } = config;
+  return {
+    containerRuntimes,
+    runnerPrivateHosts,
+    runnerToken: runnerToken && (() => runnerToken().reveal()),
+  };
+}
+
+function profileOf(name: string, cwd: string): ReturnType<typeof sandboxProfileFor> {
+  try {
+    return sandboxProfileFor(name, cwd);
+  } catch (error) {
+    if (error instanceof ProfileError) throw new CommandFailed(`${error.code}: ${error.message}`, EXIT.usage);
+    throw error;
+  }
+}
+
+function requestOf(args: ExecArguments, argv: readonly string[], cwd: string): ExecutionRequest {
+  const [command, ...rest] = argv;
+  return {
+    command,
+    args: rest,
+    cwd,
+    label: args.label,
+    timeoutMs: args.timeoutMs === undefined ? undefined : Number(args.timeoutMs),
+    image: args.image,
+    digest: args.digest,
+    endpoint: args.endpoint,
+    jobId: args.job,
+  };
+}
+
+function readable({ status, result, evidence, provenance }: ExecutionEnvelope): string {
+  const { backendId, attestation, handle, outcomeUnknown } = provenance;
+  return [
+    result.summary,
+    ...evidence.map((line) => `  ${line}`),
+    `status ${status}, backend ${backendId}${handle ? `, ${handle.ref}` : ''}, sandbox ${attestation.sandboxProfileId} (${attestation.status})`,
+    ...(outcomeUnknown ? ['The command may have run: look at its target before you run it again.'] : []),
+  ].join('\n');
+}
+
+/** Pipes take text in parts, and the process ends right after this. */
+const written = (text: string): Promise<void> =>
+  new Promise((resolve) => process.stdout.write(`${text}\n`, () => resolve()));

@@ -1,0 +1,93 @@
+import type {
+  BackendKind,
+  BackendLocality,
+  ExecutionHandle,
+  ExecutionRequest,
+  RefusalCode,
+  SandboxDimension,
+  SandboxSupport,
+} from '../contracts/execution';
+import type { SandboxProfile } from '../contracts/sandbox-profile';
+
+/** What a backend is, without running anything. */
+export interface BackendSpec {
+  id: string;
+  title: string;
+  /** `local` starts processes itself; `delegating` hands the command to something that does, and needs a target. */
+  kind: BackendKind;
+  locality: BackendLocality;
+  /** What it does for each dimension of a sandbox profile. */
+  support: Record<SandboxDimension, SandboxSupport>;
+  /** Milliseconds a command gets when nobody says otherwise. */
+  defaultTimeoutMs: number;
+}
+
+/** A request whose gates are passed: it has a command, a profile that allows it and, where one is needed, a target. */
+export interface CheckedRequest {
+  command: string;
+  args: readonly string[];
+  cwd: string;
+  timeoutMs: number;
+  profile: SandboxProfile;
+  /** Names of the host's variables that go along, PATH and HOME not among them unless the profile exposes them. */
+  forwarded: readonly string[];
+  handle: ExecutionHandle | undefined;
+}
+
+/** What a backend may use while it runs a command. */
+export interface RunContext {
+  /** Aborted: end the command and everything it started, then return. */
+  signal: AbortSignal;
+  /** The host's variables. Values reach a command only through `forwarded`. */
+  hostEnv: NodeJS.ProcessEnv;
+  /**
+   * Stands for this one run: the same on every repeat of it, so that what an earlier attempt left can be found. 1 to 64 letters,
+   * digits and dashes.
+   */
+  runKey: string;
+  /** Takes what the command prints, as it comes. */
+  output(stream: 'stdout' | 'stderr', chunk: Uint8Array): void;
+  /** The target told who it is, e.g. a runner its job id: to be kept before anything is waited for. Default: nothing. */
+  targetKnown?(handle: ExecutionHandle): Promise<void>;
+}
+
+/** How a run ended. */
+export type RunEnd =
+  | {
+      type: 'exited';
+      /** Null when it was ended by a signal or a limit, or could not be started; `why` then says which. */
+      exitCode: number | null;
+      stdoutDigest: string;
+      why?: string;
+      notes?: string[];
+      /** What became known of the target, e.g. the digest of an image or the job id of a runner. */
+      handle?: ExecutionHandle;
+    }
+  | {
+      type: 'refused';
+      code: RefusalCode;
+      reason: string;
+      /** It may have run all the same. Default false: it did not. */
+      outcomeUnknown?: boolean;
+      notes?: string[];
+      handle?: ExecutionHandle;
+    };
+
+/** Whether a backend can be used here, and why not. */
+export interface BackendProbe {
+  ready: boolean;
+  checks: { name: string; ok: boolean; detail: string }[];
+}
+
+/** A way to run commands. To add one, write a module that exports a value of this type and give it to the registry. */
+export interface Backend {
+  readonly spec: BackendSpec;
+  /** What the request points it at; undefined when that is missing. Only for delegating backends. */
+  handleOf?(request: ExecutionRequest, hostEnv: NodeJS.ProcessEnv): ExecutionHandle | undefined;
+  /** What is wrong with the request for this backend, before anything else is looked at. */
+  check?(request: ExecutionRequest): { code: RefusalCode; reason: string } | null;
+  /** Looks whether it could run something now. Changes nothing; at most 20 s. */
+  probe(context: Pick<RunContext, 'hostEnv'>): Promise<BackendProbe>;
+  /** Runs the command once. Rejects only for defects: every expected end is a {@link RunEnd}. */
+  run(request: CheckedRequest, context: RunContext): Promise<RunEnd>;
+}

@@ -1,0 +1,59 @@
+import { runChild, type ChildEnd } from '../child-run';
+import { hostVariablesOf } from './cli-environment';
+
+/** The first line that is not blank. */
+export const firstLine = (text: string): string | null =>
+  text
+    .split('\n')
+    .map((line) => line.trim())
+    .find((line) => line !== '') ?? null;
+
+export interface CliAnswer {
+  ok: boolean;
+  /** The first line of stdout; null when there is none. */
+  line: string | null;
+  /** The first line of stderr, or what else kept it from answering. */
+  why: string;
+}
+
+/** Short questions to a container runtime's command line. */
+export class ContainerCli {
+  constructor(
+    readonly runtime: string,
+    private readonly hostEnv: NodeJS.ProcessEnv,
+  ) {}
+
+  /** Asks one thing and waits for the answer, at most `timeoutMs` (default 15,000). Never rejects. */
+  async ask(args: readonly string[], timeoutMs = 15_000): Promise<CliAnswer> {
+    const printed: Buffer[] = [];
+    const end = await runChild({
+      command: this.runtime,
+      args,
+      cwd: '/',
+      env: hostVariablesOf(this.hostEnv),
+      timeoutMs,
+      signal: new AbortController().signal,
+      output: (stream, chunk) => {
+        if (stream === 'stdout' && printed.length < 64) printed.push(Buffer.from(chunk.subarray(0, 4096)));
+      },
+      graceMs: 500,
+    });
+    const line = firstLine(Buffer.concat(printed).toString('utf8'));
+    return { ok: end.exitCode === 0, line, why: whyNot(this.runtime, end) };
+  }
+
+  /**
+   * Whether the daemon answers. Only its version, printed, says so: with the daemon away the command line still prints a blank
+   * line, and the exit code of a run tells other things too.
+   */
+  async preflight(): Promise<{ version: string } | { why: string }> {
+    const answer = await this.ask(['version', '--format', '{{.Server.Version}}']);
+    return answer.ok && answer.line !== null ? { version: answer.line } : { why: answer.why };
+  }
+}
+
+function whyNot(runtime: string, { cut, cause, stderrHead }: ChildEnd): string {
+  if (cut === 'spawn') return cause === 'ENOENT' ? `no ${runtime} on PATH` : `${runtime} cannot be started: ${cause}`;
+  if (cut === 'timeout') return `${runtime} did not answer in time`;
+  return firstLine(stderrHead) ?? `${runtime} daemon not reachable`;
+}
