@@ -9,7 +9,9 @@ export function explain(error: unknown): { text: string; code: number } {
   if (error instanceof CommanderError) return { text: '', code: error.exitCode === 0 ? EXIT.ok : EXIT.usage };
   if (error instanceof ConfigError)
     return { text: error.problems.map((problem) => `error: ${problem}`).join('\n'), code: EXIT.usage };
-  if (error instanceof CommandFailed) return { text: `error: ${error.message}`, code: error.exitCode };
+  if (error instanceof CommandFailed) {
+    return { text: error.message === '' ? '' : `error: ${error.message}`, code: error.exitCode };
+  }
   if (error instanceof Problem && error.code === 'ledger.unavailable') {
     const hint = 'see that it runs, that its URL is right and that the database exists';
     return { text: `error: ${error.message} (${hint})`, code: EXIT.failure };

@@ -46,9 +46,9 @@ export interface RunContext {
    */
   runKey: string;
   /** Takes what the command prints, as it comes. */
-  output(stream: 'stdout' | 'stderr', chunk: Uint8Array): void;
+  output: (stream: 'stdout' | 'stderr', chunk: Uint8Array) => void;
   /** The target told who it is, e.g. a runner its job id: to be kept before anything is waited for. Default: nothing. */
-  targetKnown?(handle: ExecutionHandle): Promise<void>;
+  targetKnown?: (handle: ExecutionHandle) => Promise<void>;
 }
 
 /** How a run ended. */
@@ -83,11 +83,11 @@ export interface BackendProbe {
 export interface Backend {
   readonly spec: BackendSpec;
   /** What the request points it at; undefined when that is missing. Only for delegating backends. */
-  handleOf?(request: ExecutionRequest, hostEnv: NodeJS.ProcessEnv): ExecutionHandle | undefined;
+  handleOf?: (request: ExecutionRequest, hostEnv: NodeJS.ProcessEnv) => ExecutionHandle | undefined;
   /** What is wrong with the request for this backend, before anything else is looked at. */
-  check?(request: ExecutionRequest): { code: RefusalCode; reason: string } | null;
+  check?: (request: ExecutionRequest) => { code: RefusalCode; reason: string } | null;
   /** Looks whether it could run something now. Changes nothing; at most 20 s. */
-  probe(context: Pick<RunContext, 'hostEnv'>): Promise<BackendProbe>;
+  probe: (context: Pick<RunContext, 'hostEnv'>) => Promise<BackendProbe>;
   /** Runs the command once. Rejects only for defects: every expected end is a {@link RunEnd}. */
-  run(request: CheckedRequest, context: RunContext): Promise<RunEnd>;
+  run: (request: CheckedRequest, context: RunContext) => Promise<RunEnd>;
 }

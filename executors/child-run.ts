@@ -5,6 +5,8 @@ import { StdoutDigest } from '../domain/execution/evidence';
 export const OUTPUT_LIMIT_BYTES = 32 * 1024 * 1024;
 /** What a command gets between being asked to end and being killed. */
 const GRACE_MS = 5_000;
+/** Bytes of stderr that are kept for saying why. */
+const HEAD_BYTES = 4096;
 /** After the command ended, its output is read for this long from whoever else holds its pipes. */
 const DRAIN_MS = 1_000;
 
@@ -16,9 +18,9 @@ export interface ChildCommand {
   env: NodeJS.ProcessEnv;
   timeoutMs: number;
   signal: AbortSignal;
-  output(stream: 'stdout' | 'stderr', chunk: Uint8Array): void;
+  output: (stream: 'stdout' | 'stderr', chunk: Uint8Array) => void;
   /** Called once before the kill when it is ended early. Default: nothing. */
-  beforeKill?(): Promise<void>;
+  beforeKill?: () => Promise<void>;
   /** Milliseconds from the request to end to the kill. Default 5,000. */
   graceMs?: number;
 }
@@ -57,12 +59,13 @@ export async function runChild(request: ChildCommand): Promise<ChildEnd> {
     return result(null);
   }
 
-  const child = start(command, args, cwd, env);
-  if (!(child instanceof Object && 'pid' in child) || child.pid === undefined) {
+  const started = await start(command, args, cwd, env);
+  if ('failure' in started) {
     end.cut = 'spawn';
-    end.cause = await spawnFailure(child);
+    end.cause = started.failure;
     return result(null);
   }
+  const { child } = started;
   const ending = new Ending(child, graceMs, request.beforeKill);
   const cutShort = (cut: 'timeout' | 'cancelled' | 'overflow'): void => {
     end.cut ??= cut;
@@ -73,7 +76,7 @@ export async function runChild(request: ChildCommand): Promise<ChildEnd> {
   signal.addEventListener('abort', abort);
 
   child.stdout!.on('data', (chunk: Buffer) => {
-    const taken = chunk.subarray(0, OUTPUT_LIMIT_BYTES - seen.stdout);
+    const taken = chunk.subarray(0, Math.max(0, OUTPUT_LIMIT_BYTES - seen.stdout));
     seen.stdout += chunk.length;
     if (taken.length > 0) {
       digest.add(taken);
@@ -82,11 +85,11 @@ export async function runChild(request: ChildCommand): Promise<ChildEnd> {
     if (seen.stdout > OUTPUT_LIMIT_BYTES) cutShort('overflow');
   });
   child.stderr!.on('data', (chunk: Buffer) => {
-    const taken = chunk.subarray(0, OUTPUT_LIMIT_BYTES - seen.stderr);
+    const taken = chunk.subarray(0, Math.max(0, OUTPUT_LIMIT_BYTES - seen.stderr));
     seen.stderr += chunk.length;
     end.stderrCut = seen.stderr > OUTPUT_LIMIT_BYTES;
     if (taken.length === 0) return;
-    const shown = taken.subarray(0, 4096 - seen.head);
+    const shown = taken.subarray(0, Math.max(0, HEAD_BYTES - seen.head));
     seen.head += shown.length;
     if (shown.length > 0) head.push(Buffer.from(shown));
     request.output('stderr', taken);
@@ -100,23 +103,21 @@ export async function runChild(request: ChildCommand): Promise<ChildEnd> {
   return result(exitCode);
 }
 
-function start(
+/** The process, or the system's code of why there is none. */
+async function start(
   command: string,
   args: readonly string[],
   cwd: string,
   env: NodeJS.ProcessEnv,
-): ChildProcess | NodeJS.ErrnoException {
+): Promise<{ child: ChildProcess } | { failure: string }> {
+  const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? 'unknown';
   try {
-    return spawn(command, args, { cwd, env, shell: false, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(command, args, { cwd, env, shell: false, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+    if (child.pid !== undefined) return { child };
+    return { failure: codeOf(await new Promise((resolve) => child.once('error', resolve))) };
   } catch (error) {
-    return error as NodeJS.ErrnoException;
+    return { failure: codeOf(error) };
   }
-}
-
-async function spawnFailure(child: ChildProcess | NodeJS.ErrnoException): Promise<string> {
-  if (child instanceof Error) return child.code ?? child.name;
-  const error = await new Promise<NodeJS.ErrnoException>((resolve) => child.once('error', resolve));
-  return error.code ?? error.name;
 }
 
 /** Ends when the command has ended and its pipes are closed, or soon after its end when somebody else keeps them open. */

@@ -24,7 +24,7 @@ export interface ExecArguments {
 
 /**
  * `workloadd exec`: runs one command in the working folder on a backend, with no service. What it prints goes to stderr as it
- * comes, the envelope to stdout at the end. Returns the exit code.
+ * comes, the envelope to stdout at the end. Fails with the exit code of its status.
  */
 export async function runExec(config: ConfigOf<'exec'>, args: ExecArguments, argv: readonly string[]): Promise<void> {
   const backends = new Backends(builtInBackends(backendSettings(config)));
@@ -48,7 +48,8 @@ export async function runExec(config: ConfigOf<'exec'>, args: ExecArguments, arg
   process.off('SIGINT', abort).off('SIGTERM', abort);
   await written(args.json ? JSON.stringify(envelope) : readable(envelope));
   if (envelope.status !== 'completed') {
-    throw new CommandFailed(envelope.result.summary, EXEC_EXIT[envelope.status]);
+    // The envelope says it all.
+    throw new CommandFailed('', EXEC_EXIT[envelope.status]);
   }
 }
 

@@ -20,7 +20,7 @@ export interface RunnerOptions {
 export interface RunnerKind {
   id: 'remote' | 'ci';
   title: string;
-  handleOf(request: ExecutionRequest): ExecutionHandle | undefined;
+  handleOf: (request: ExecutionRequest) => ExecutionHandle | undefined;
 }
 
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -206,4 +206,6 @@ const withJob = (endpoint: string, jobId: string): string =>
   `${endpoint}${endpoint.includes('?') ? '&' : '?'}jobId=${encodeURIComponent(jobId)}`;
 
 const codeOf = (error: unknown): string =>
-  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'failed';
+  typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string'
+    ? error.code
+    : 'failed';
