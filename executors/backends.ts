@@ -4,8 +4,6 @@ import { containerBackend } from './container/container-backend';
 import { nodeBackend } from './node/node-backend';
 import { remoteBackend } from './remote/remote-backend';
 
-export const DEFAULT_BACKEND_ID = 'node';
-
 export interface BackendSettings {
   /** Container runtimes in the order they may be used. */
   containerRuntimes: readonly string[];

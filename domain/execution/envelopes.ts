@@ -38,7 +38,7 @@ const LEFT_TO_HOST = [
 ];
 
 /** The dimensions that a profile restricts. */
-export function requiredDimensions({ execute, network, env }: SandboxProfile): SandboxDimension[] {
+function requiredDimensions({ execute, network, env }: SandboxProfile): SandboxDimension[] {
   const asked: Record<SandboxDimension, boolean> = {
     read: true,
     write: true,

@@ -2,9 +2,9 @@ import path from 'node:path';
 import type { ExecutionRequest, RefusalCode } from '../../contracts/execution';
 
 /** Bytes of the command and all its arguments together. */
-export const MAX_ARGV_BYTES = 128 * 1024;
+const MAX_ARGV_BYTES = 128 * 1024;
 /** Longest time a command may be given, milliseconds: 7 days. */
-export const MAX_TIMEOUT_MS = 7 * 24 * 3600 * 1000;
+const MAX_TIMEOUT_MS = 7 * 24 * 3600 * 1000;
 
 /** What is wrong with a request whatever the backend; null when nothing is. */
 export function requestFault(request: ExecutionRequest): { code: RefusalCode; reason: string } | null {

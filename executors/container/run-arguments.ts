@@ -2,7 +2,7 @@ import type { ExecutionHandle } from '../../contracts/execution';
 import type { CheckedRequest } from '../backend';
 
 /** Label of every container of ours; its value is the run's key. */
-export const RUN_LABEL = 'opencrow-workloadd.run';
+const RUN_LABEL = 'opencrow-workloadd.run';
 
 export const containerNameOf = (runKey: string): string => `wl-${runKey}`;
 

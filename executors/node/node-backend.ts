@@ -33,7 +33,7 @@ export const nodeBackend: Backend = {
 };
 
 /** PATH and HOME of the host, and what the profile exposes; what it denies not even then. */
-export function hostEnvironment({ forwarded, profile }: CheckedRequest, host: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+function hostEnvironment({ forwarded, profile }: CheckedRequest, host: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const names = ['PATH', 'HOME', ...forwarded].filter((name) => !profile.env.deny.includes(name));
   return Object.fromEntries(names.flatMap((name) => (host[name] === undefined ? [] : [[name, host[name]]])));
 }

@@ -1,34 +1,9 @@
 import { lookup } from 'node:dns';
-import { BlockList, isIP, type LookupFunction } from 'node:net';
+import { isIP, type LookupFunction } from 'node:net';
+import { addressClass } from '../../domain/webhooks/address-class';
+import { bare } from '../../domain/webhooks/allowed-target';
 
-/** Addresses that lead into the worker's own network. */
-const PRIVATE = new BlockList();
-for (const [network, prefix] of [
-  ['0.0.0.0', 8],
-  ['10.0.0.0', 8],
-  ['100.64.0.0', 10],
-  ['127.0.0.0', 8],
-  ['169.254.0.0', 16],
-  ['172.16.0.0', 12],
-  ['192.0.0.0', 24],
-  ['192.168.0.0', 16],
-  ['198.18.0.0', 15],
-  ['224.0.0.0', 3],
-] as const) {
-  PRIVATE.addSubnet(network, prefix, 'ipv4');
-  PRIVATE.addSubnet(`::ffff:${network}`, 96 + prefix, 'ipv6');
-}
-for (const [network, prefix] of [
-  ['::', 127],
-  ['64:ff9b::', 96],
-  ['fc00::', 7],
-  ['fe80::', 10],
-  ['ff00::', 8],
-] as const) {
-  PRIVATE.addSubnet(network, prefix, 'ipv6');
-}
-
-const isPrivate = (address: string): boolean => PRIVATE.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+const isPublic = (address: string): boolean => addressClass(address) === 'public';
 
 /** Whether a runner at this URL may be asked, and what is wrong when not. `privateHosts`: hosts that may be private. */
 export function targetFault(
@@ -43,9 +18,9 @@ export function targetFault(
     return invalid('the endpoint must hold no user and no password; the runner’s token is a setting of the worker');
   }
   if (url.hash !== '') return invalid('the endpoint must have no fragment');
-  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const host = bare(url.hostname);
   if (privateHosts.includes(host)) return null;
-  if (host === 'localhost' || host.endsWith('.localhost') || (isIP(host) !== 0 && isPrivate(host))) {
+  if (host === 'localhost' || host.endsWith('.localhost') || (isIP(host) !== 0 && !isPublic(host))) {
     return { code: 'endpoint-not-allowed', reason: `${host} is private and not on the list of private runner hosts` };
   }
   return null;
@@ -57,7 +32,7 @@ export const publicLookup =
   (hostname, options, callback) => {
     lookup(hostname, { ...options, all: true }, (error, addresses) => {
       const found = error ? [] : addresses;
-      const refused = !privateHosts.includes(hostname) && found.find(({ address }) => isPrivate(address));
+      const refused = !privateHosts.includes(hostname) && found.find(({ address }) => !isPublic(address));
       const [first] = found;
       if (error || refused || !first) {
         callback(error ?? Object.assign(new Error('private address'), { code: 'EPRIVATE' }), '', 0);
