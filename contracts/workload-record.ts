@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { capabilitiesRecord } from './capabilities';
 import { LIFECYCLE_EFFECTS } from './lifecycle';
 import { DEADLINES, DECISIONS, EXECUTORS, LIFECYCLE_STATUSES, WORKLOAD_STATES } from './terminology';
 import { callbackRecord } from './webhooks';
@@ -166,6 +167,8 @@ export const workloadRecord = workloadSummary
     }),
     /** Null before admission. */
     decision: decisionRecord.nullable(),
+    /** What its deliveries may ask of hooks, and did; null when nothing is granted. */
+    capabilities: capabilitiesRecord.nullable(),
     /** In order; at most the newest 1,000, as `lifecycle` and `timeline` are. */
     deliveries: z.array(deliveryRecord),
     /** In the order received. */

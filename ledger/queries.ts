@@ -2,6 +2,7 @@ import { MAX_RECORD_ROWS } from '../contracts/workload-record';
 import type { DecisionRecord, WorkloadRecord, WorkloadSummaryRecord } from '../contracts/workload-record';
 import type { SourceEvent } from '../contracts/events';
 import type { WorkloadState } from '../contracts/terminology';
+import { CAPABILITIES_COLUMN, capabilitiesOf, type StoredCapabilities } from './capability-record';
 import type { Queryable } from './database';
 import { decodeCursor, encodeCursor } from './list-cursor';
 import { REPLAY_COLUMNS, replayRecordOf } from './replays';
@@ -98,6 +99,7 @@ type StoredDecision = Omit<DecisionRecord, 'trace'> & { trace: string };
 interface StoredRecord extends WorkloadRow {
   event: { body: string | null; received_at: string };
   decision_record: StoredDecision | null;
+  capabilities: StoredCapabilities | null;
   deliveries: WorkloadRecord['deliveries'];
   lifecycle: (Omit<WorkloadRecord['lifecycle'][number], 'error' | 'reply_suppressed'> & { record: string })[];
   timeline: WorkloadRecord['timeline'];
@@ -112,7 +114,7 @@ SELECT w.*,
   (SELECT row_to_json(e) FROM (SELECT body, received_at FROM events WHERE workload_id = w.workload_id) e) AS event,
   (SELECT row_to_json(d) FROM (
      SELECT decision, rule_id, policy_version, policy_hash, reason, dedupe_key, duplicate_of, trace, decided_at
-     FROM decisions WHERE workload_id = w.workload_id) d) AS decision_record,
+     FROM decisions WHERE workload_id = w.workload_id) d) AS decision_record,${CAPABILITIES_COLUMN},
   (SELECT coalesce(json_agg(d ORDER BY d.number), '[]') FROM (
      SELECT number, delivery_id, executor, worker_id, pool_id, epoch, intent_at, write, written_at, status, started_at,
        ended_at, executor_instance, executor_attempt, double_execution, suspect_since
@@ -142,6 +144,7 @@ export async function workloadRecordOf(
     ...summaryOf(row),
     event: eventOf(row),
     decision: row.decision_record && decisionOf(row.decision_record),
+    capabilities: row.capabilities && capabilitiesOf(row.capabilities),
     deliveries: row.deliveries.map((delivery) => ({
       ...delivery,
       intent_at: utc(delivery.intent_at),

@@ -3,6 +3,7 @@ import { openApiDocument } from '../openapi';
 import { route, type Route } from '../route';
 import { adminWorkerRoutes } from './admin-workers';
 import { auditRoutes } from './audit';
+import { capabilityRoutes } from './capabilities';
 import { eventRoutes } from './events';
 import { explainRoutes } from './explain';
 import { healthRoutes } from './health';
@@ -31,6 +32,7 @@ const openApiRoute = route({
 export const ROUTES: readonly Route[] = [
   ...eventRoutes,
   ...workloadRoutes,
+  ...capabilityRoutes,
   ...explainRoutes,
   ...replayRoutes,
   ...policyRoutes,

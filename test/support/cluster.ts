@@ -20,6 +20,7 @@ import { testEnvironment } from './environment';
 import { eventually } from './eventually';
 import { freshNamespace } from './fresh-namespace';
 import { freshSchema, type FreshSchema } from './fresh-schema';
+import { historyText } from './history-text';
 import { policyText } from './policy';
 import { startWorkloadd, type ProcessEnd, type TestProcess } from './processes';
 import { startOpenCrow, type OpenCrowProcess } from './simulated-opencrow';
@@ -255,6 +256,15 @@ export class Cluster {
   /** How many workflows of this service run. */
   async openWorkflows(): Promise<number> {
     return this.withTemporal(async ({ workflow }) => (await workflow.count("ExecutionStatus = 'Running'")).count);
+  }
+
+  /** The history of a workload's workflow as text. */
+  async history({ id }: { id: string }): Promise<string> {
+    let text = '';
+    await this.withTemporal(async ({ workflow }) => {
+      text = historyText(await workflow.getHandle(workflowIdOf(id)).fetchHistory());
+    });
+    return text;
   }
 
   /** Takes a workload's history out of Temporal, as an expiry or an operator would. */

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import type { JsonValue } from '../../contracts/events';
+import { Secret } from '../../contracts/secret';
 import { goTrimSpace, parseTrigger } from '../../examples/simulated-opencrow/workload-grammar';
 import { LineScanner } from '../../examples/simulated-opencrow/line-scanner';
 import { MAX_TRIGGER_LINE_BYTES, buildTriggerLine, type TriggerLineInput } from '../../executors/opencrow/trigger-line';
@@ -40,6 +41,8 @@ const json: fc.Arbitrary<JsonValue> = fc.letrec<{ value: JsonValue }>((tie) => (
     fc.array(fc.tuple(fieldName, tie('value')), { maxLength: 4 }).map(objectOf),
   ),
 })).value;
+const slug = fc.stringMatching(/^[a-z0-9][a-z0-9._-]{0,63}$/);
+const TOKEN = `owc_${'0'.repeat(16)}_${'A'.repeat(43)}`;
 const input: fc.Arbitrary<TriggerLineInput> = fc
   .record({
     deliveryId: fc.oneof(nasty, fc.constant('wl_abc~2')),
@@ -48,11 +51,13 @@ const input: fc.Arbitrary<TriggerLineInput> = fc
     extraInclude: fc.array(fieldName, { maxLength: 3 }),
     prompt: fc.option(fc.oneof(nasty, fc.string({ minLength: 3_000, maxLength: 5_000 }))),
     policy: fc.option(nasty),
+    offered: fc.option(fc.array(fc.record({ hook: slug, operations: fc.array(slug) }))),
   })
-  .map(({ deliveryId, ids: [source, action, event_id], fields, extraInclude, prompt, policy }) => ({
+  .map(({ deliveryId, ids: [source, action, event_id], fields, extraInclude, prompt, policy, offered }) => ({
     deliveryId,
     event: { source, action, event_id, data: objectOf(fields) },
     trigger: { prompt, response_policy: policy, include: [...fields.map(([name]) => name), ...extraInclude] },
+    capability: offered && { token: new Secret(TOKEN), offered },
   }));
 
 function objectOf(entries: [string, JsonValue][]): Record<string, JsonValue> {
@@ -86,6 +91,14 @@ test('any event gives a refusal, or one line that OpenCrow takes as this workloa
           response_policy: given.trigger.response_policy?.replace(/\p{Cs}/gu, '\ufffd') ?? '',
         },
       });
+      const { capability } = given;
+      expect(built.line.includes(TOKEN)).toBe(Boolean(capability));
+      if (capability) {
+        expect(JSON.parse(built.line.slice('workload.v1 '.length))).toMatchObject({
+          capability_token: TOKEN,
+          capabilities: capability.offered,
+        });
+      }
       expect(/[\p{Cc}\p{Zl}\p{Zp}\p{Cs}]/u.test(built.line)).toBe(false);
     }),
     { numRuns: 2_000 },
