@@ -87,7 +87,12 @@ function worker(
   return principal;
 }
 
-function hasScope({ scopes }: TokenPrincipal, kind: 'token' | 'operator', wanted: readonly TokenScope[]): boolean {
+/** Whether a token has one of the scopes; `admin` and `operator` have all of a tenant's. */
+export function hasScope(
+  { scopes }: TokenPrincipal,
+  kind: 'token' | 'operator',
+  wanted: readonly TokenScope[],
+): boolean {
   if (scopes.includes('operator')) return true;
   if (kind === 'operator') return false;
   return wanted.length === 0 || scopes.includes('admin') || wanted.some((scope) => scopes.includes(scope));

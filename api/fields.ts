@@ -19,3 +19,10 @@ export const idempotencyHeaders = z.object({
     .optional()
     .meta({ description: 'Repeats with the same key and body get the first answer; with another body 409.' }),
 });
+
+/** `limit` of a list, as text. */
+export const pageLimit = z
+  .string()
+  .regex(/^([1-9]|[1-9][0-9]|[1-4][0-9]{2}|500)$/, 'must be a whole number from 1 to 500')
+  .default('50')
+  .meta({ description: '1 to 500, default 50.' });

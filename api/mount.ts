@@ -88,6 +88,10 @@ function answering(declared: Route, deps: RouteDeps): RequestHandler {
 
 async function send(response: Response, { status, body, headers, mediaType }: RouteAnswer): Promise<void> {
   for (const [name, value] of Object.entries(headers ?? {})) response.setHeader(name, value);
+  if (body === undefined) {
+    response.status(status).end();
+    return;
+  }
   response.status(status).type(mediaType ?? 'application/json');
   if (body instanceof StreamedBody) await sendStream(response, body);
   else response.send(typeof body === 'string' ? body : JSON.stringify(body));

@@ -82,13 +82,18 @@ function accessText(access: Access): string {
   }
 }
 
+/** Statuses whose answers have no body. */
+const WITHOUT_BODY = new Set(['204', '304']);
+
 function answersOf(declared: Route): RouteConfig['responses'] {
   return Object.fromEntries(
     Object.entries(declared.answers).map(([status, { description, schema, mediaType, headers }]) => [
       status,
       {
         description,
-        content: { [mediaType ?? 'application/json']: { schema: schema ?? { type: 'string' } } },
+        ...(!WITHOUT_BODY.has(status) && {
+          content: { [mediaType ?? 'application/json']: { schema: schema ?? { type: 'string' } } },
+        }),
         ...(headers && {
           headers: Object.fromEntries(
             Object.entries(headers).map(([name, text]) => [

@@ -30,7 +30,7 @@ export class StreamedBody {
 /** What a handler gives back. */
 export interface RouteAnswer {
   status: number;
-  /** Sent as JSON; a string is sent as it is, a {@link StreamedBody} piece by piece. */
+  /** Sent as JSON; a string is sent as it is, a {@link StreamedBody} piece by piece, and of `undefined` nothing. */
   body: unknown;
   headers?: Record<string, string>;
   mediaType?: string;

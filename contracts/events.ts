@@ -115,6 +115,3 @@ export type PostedEvent = z.infer<typeof sourceEvent>;
 
 /** A source event as it is kept and judged: without the address of who posted it. */
 export type SourceEvent = Omit<PostedEvent, 'callback_url'>;
-
-/** `POST /api/events/batch`: at most 100 events, each answered on its own. */
-export const eventBatch = z.strictObject({ events: z.array(z.unknown()).min(1).max(100) });

@@ -37,6 +37,8 @@ export const PROBLEMS = {
   'lease.stale': 409,
   'delivery.maybe_written': 409,
   'pool.not_active': 409,
+  'state.too_many_keys': 409,
+  'state.precondition_failed': 412,
   'request.too_large': 413,
   'request.unsupported_media_type': 415,
   'request.invalid': 422,

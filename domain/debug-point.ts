@@ -10,6 +10,8 @@ export const DEBUG_POINTS = [
   'before-forward',
   'after-forward',
   'accept-committed',
+  'batch-uncommitted',
+  'batch-committed',
   'wake-told',
   'claim-committed',
   'intent-committed',

@@ -1,4 +1,5 @@
 import type { Queryable } from './database';
+import { forgetDeletedStates } from './source-state-queries';
 
 /**
  * Wakes open workloads whose deadline passed `graceMs` ago and whose workflow did not act: its history may be lost, or
@@ -79,7 +80,7 @@ export async function noteCapacity(db: Queryable, waitedMs: number, limit = 500)
 export interface Retention {
   /** Event bodies of ended workloads are pruned after this many days; identity hashes stay. */
   bodyDays: number;
-  /** Idempotency keys and lifecycle records of unknown ids are deleted after this many days. */
+  /** Idempotency keys, deleted source state and lifecycle records of unknown ids are forgotten after this many days. */
   noiseDays: number;
 }
 
@@ -105,5 +106,6 @@ export async function prune(db: Queryable, retention: Retention, limit = 1000): 
        WHERE workload_id IS NULL AND received_at < clock_timestamp() - $1::float8 * interval '1 day' LIMIT $2) RETURNING 1`,
     [retention.noiseDays, limit],
   );
-  return bodies.length + keys.length + strangers.length;
+  const states = await forgetDeletedStates(db, retention.noiseDays, limit);
+  return bodies.length + keys.length + strangers.length + states;
 }

@@ -11,6 +11,7 @@ import { leaseRoutes } from './leases';
 import { metricsRoutes } from './metrics';
 import { policyRoutes } from './policy';
 import { replayRoutes } from './replay';
+import { sourceStateRoutes } from './source-state';
 import { whoamiRoutes } from './whoami';
 import { workerRoutes } from './workers';
 import { workloadRoutes } from './workloads';
@@ -35,6 +36,7 @@ export const ROUTES: readonly Route[] = [
   ...capabilityRoutes,
   ...explainRoutes,
   ...replayRoutes,
+  ...sourceStateRoutes,
   ...policyRoutes,
   ...auditRoutes,
   ...workerRoutes,

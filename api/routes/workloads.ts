@@ -10,7 +10,7 @@ import { listWorkloads, summaryOf, workloadRecordOf } from '../../ledger/queries
 import type { TokenPrincipal } from '../../ledger/tokens';
 import type { WorkloadRow } from '../../ledger/workload-row';
 import type { RouteDeps } from '../app-deps';
-import { idempotencyHeaders, operatorReason } from '../fields';
+import { idempotencyHeaders, operatorReason, pageLimit } from '../fields';
 import { route, type RouteAnswer } from '../route';
 
 const params = z.object({ workload_id: workloadId });
@@ -30,11 +30,7 @@ const listRoute = route({
     action: externalId.optional(),
     rule: slug.optional(),
     since: z.iso.datetime({ offset: true }).optional().meta({ description: 'Accepted at this time or later.' }),
-    limit: z
-      .string()
-      .regex(/^([1-9]|[1-9][0-9]|[1-4][0-9]{2}|500)$/, 'must be a whole number from 1 to 500')
-      .default('50')
-      .meta({ description: '1 to 500, default 50.' }),
+    limit: pageLimit,
     cursor: z
       .string()
       .max(200)
