@@ -145,7 +145,7 @@ export const OPTIONS = {
     schema: duration('1d', '3650d'),
   }),
   retainNoise: withDefault('DURATION', '30d', {
-    doc: 'Idempotency keys, and lifecycle of unknown deliveries, are deleted after this time.',
+    doc: 'Idempotency keys, deleted source state, and lifecycle of unknown deliveries are forgotten after this time.',
     schema: duration('1d', '3650d'),
   }),
   callbackHosts: withDefault('HOSTS', '', {
