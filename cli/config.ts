@@ -120,6 +120,14 @@ function missing(name: OptionName, option: Option<unknown> | SecretOption): stri
   return `${flagOf(name)} is required: set ${variables}, or name its file by --${flagOf(name)}-file or ${variableOf(name)}_FILE`;
 }
 
+/** Files that the environment names for secrets. */
+export function secretFiles(env: NodeJS.ProcessEnv): string[] {
+  return Object.entries<Option<unknown> | SecretOption>(OPTIONS)
+    .flatMap(([name, option]) => (option.kind === 'secret' ? [variableOf(name), ...option.aliases] : []))
+    .map((variable) => env[`${variable}_FILE`])
+    .filter((file): file is string => file !== undefined && file !== '');
+}
+
 /** Variables of the service that no option reads, so probably misspelt. */
 export function unknownVariables(env: NodeJS.ProcessEnv): string[] {
   const known = new Set(

@@ -9,7 +9,7 @@ import { CommandFailed } from './exit-codes';
 type LedgerConfig = ConfigOf<'migrate'>;
 
 /** The ledger an operator command works on: that of the database URL, else that of the `up` which runs on the data dir. */
-function ledgerTarget({ databaseUrl, databaseSchema, dataDir }: LedgerConfig): LedgerTarget {
+export function ledgerTarget({ databaseUrl, databaseSchema, dataDir }: LedgerConfig): LedgerTarget {
   if (databaseUrl) return ledgerAt(databaseUrl().reveal(), databaseSchema, 2);
   const folder = dataDir ?? defaultDataDir(process.env);
   const connection = findEmbeddedPostgres(folder);

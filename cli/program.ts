@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import type { ExecArguments } from './commands/exec';
+import type { DoctorArguments } from './commands/doctor';
 import type { TokenArguments } from './commands/token';
 import { loadConfig, type ConfigOf } from './config';
 import { COMMAND_OPTIONS, type CommandName } from './config/command-options';
@@ -145,9 +146,15 @@ function addChecks(program: Command): void {
   addCommand(temporal, 'temporal setup', 'Register the search attributes. It may be run again at any time.').action(
     async () => (await import('./commands/temporal.js')).runTemporalSetup(),
   );
-  addCommand(program, 'doctor', 'Check variables, ledger, Temporal and api, and say what is wrong.').action(
-    async (_, command: Command) => (await import('./commands/doctor.js')).runDoctor(configOf('doctor', command)),
-  );
+  addCommand(
+    program,
+    'doctor',
+    'Check variables, ledger, Temporal, api and what the agent’s user could read, and say what is wrong.',
+  )
+    .option('--private <FILES...>', 'further files that the agent’s user must not get at, such as those of tokens')
+    .action(async (args: DoctorArguments, command: Command) =>
+      (await import('./commands/doctor.js')).runDoctor(configOf('doctor', command), args),
+    );
 }
 
 function addCommand(parent: Command, name: CommandName, description: string): Command {

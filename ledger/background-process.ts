@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { closeSync, existsSync, openSync, readFileSync, readdirSync, renameSync, statSync } from 'node:fs';
+import { closeSync, existsSync, fchmodSync, openSync, readFileSync, readdirSync, renameSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const LOG_LIMIT_BYTES = 10 * 1024 * 1024;
@@ -29,6 +29,7 @@ export async function startInBackground(options: BackgroundProcessOptions): Prom
   // What a server writes is nobody else's to read; a child takes our mask at the moment it is made.
   const umask = process.umask(0o077);
   try {
+    fchmodSync(log, 0o600);
     const child: ChildProcess = spawn(options.command, [...options.args], {
       detached: true,
       stdio: ['ignore', log, log],

@@ -2,6 +2,7 @@ import { existsSync, realpathSync } from 'node:fs';
 import path from 'node:path';
 import pg from 'pg';
 import { whenEnded } from './background-process';
+import { closeContents } from './private-files';
 import { postgresAccount } from './embedded-postgres/account';
 import { postgresBinaries } from './embedded-postgres/binaries';
 import type { PostgresBinaries } from './embedded-postgres/binaries';
@@ -53,6 +54,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const account = postgresAccount();
   const binaries = postgresBinaries(account, announce);
   const home = clusterHome(options.dataDir, account, announce);
+  closeContents(path.dirname(home.passwordFile));
   await ensureCluster(home, binaries, account);
   const admin = connectionTo(home, superuserPassword(home), 'postgres');
   const orphan = await adopt(home, binaries, admin, announce);

@@ -1,4 +1,4 @@
-import { mkdirSync, realpathSync } from 'node:fs';
+import { makePrivateFolder } from '../ledger/private-files';
 import { acquireExclusiveLock, LockHeldError } from './exclusive-lock';
 import type { ExclusiveLock } from './exclusive-lock';
 
@@ -12,12 +12,14 @@ export interface DataDir {
 
 /**
  * Makes the data dir if there is none, and takes its lock, which even kill -9 frees. Fails, naming the holder, when another
- * process uses the same folder under whatever path. A folder made here is closed to others; made by root it can be passed
- * through, so that an embedded Postgres under another account reaches its own part.
+ * process uses the same folder under whatever path. The folder is closed to others, also one that was open. `mode` is the most
+ * that may be open; default 0700, for root 0711, so that an embedded Postgres under another account reaches its own part.
  */
-export async function openDataDir(folder: string): Promise<DataDir> {
-  mkdirSync(folder, { recursive: true, mode: process.getuid?.() === 0 ? 0o711 : 0o700 });
-  const path = realpathSync(folder);
+export async function openDataDir(
+  folder: string,
+  mode: 0o700 | 0o711 = process.getuid?.() === 0 ? 0o711 : 0o700,
+): Promise<DataDir> {
+  const path = makePrivateFolder(folder, mode);
   const lock: ExclusiveLock = await acquireExclusiveLock(`data-dir ${path}`).catch((error: unknown) => {
     if (!(error instanceof LockHeldError)) throw error;
     const holder = error.holderPid === null ? '' : ` (pid ${error.holderPid})`;

@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import type { Logger } from 'pino';
 import type { ApiConfig } from '../api/app-deps';
@@ -7,9 +7,11 @@ import type { WebhookSettings } from '../api/webhook-settings';
 import type { SweepSettings } from '../activities/sweeper';
 import { SEARCH_ATTRIBUTES } from '../contracts/search-attributes';
 import { createOpenCrowExecutor } from '../executors/opencrow';
+import { groupIdOf } from '../executors/opencrow/lifecycle-socket';
 import type { Database } from '../ledger/database';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '../ledger/embedded-postgres';
 import { activePolicy } from '../ledger/policies';
+import { closeContents } from '../ledger/private-files';
 import { startApi, startRelay } from './api-process';
 import { startControl } from './control-process';
 import { openDataDir } from './data-dir-lock';
@@ -65,6 +67,7 @@ export async function startUp(options: UpOptions, context: ProcessContext): Prom
   const { parts, logger } = context;
   const dataDir = await openDataDir(options.dataDir);
   parts.add('data dir lock', { stop: () => dataDir.release() });
+  closeContents(dataDir.path, ['workers']);
   const servers = await startServers(options, dataDir.path, context);
   const db = await openOwnLedger(options, servers.postgres, context);
   const target = options.temporal ?? {
@@ -176,8 +179,18 @@ function openCrowPaths(options: UpOptions, dataDir: string): OpenCrowPaths {
   const triggerPipe = options.triggerPipe ?? path.join(folder, 'trigger.pipe');
   const lifecycleSocket = options.lifecycleSocket ?? path.join(folder, 'lifecycle.sock');
   const chosenHere = options.triggerPipe === undefined || options.lifecycleSocket === undefined;
-  if (chosenHere) mkdirSync(folder, { recursive: true, mode: 0o770 });
+  if (chosenHere) shareFolder(folder, dataDir, options.lifecycleSocketGroup);
   return { triggerPipe, lifecycleSocket, sessionDir: path.dirname(triggerPipe), chosenHere };
+}
+
+/** Only the group of the lifecycle socket, if one is named, reaches the folder that we share with OpenCrow. */
+function shareFolder(folder: string, dataDir: string, group: string | undefined): void {
+  mkdirSync(folder, { recursive: true, mode: 0o770 });
+  if (group !== undefined) {
+    chownSync(folder, process.getuid!(), groupIdOf(group));
+    chmodSync(dataDir, 0o711);
+  }
+  chmodSync(folder, 0o770);
 }
 
 async function startOwnWorker(
@@ -186,7 +199,7 @@ async function startOwnWorker(
   { parts, logger, fail }: ProcessContext,
 ): Promise<void> {
   const log: Logger = logger.child({ component: 'worker', worker_id: options.worker.id });
-  const spool = await openDataDir(options.spoolDir ?? path.join(own.dataDir, 'workers', options.worker.id));
+  const spool = await openDataDir(options.spoolDir ?? path.join(own.dataDir, 'workers', options.worker.id), 0o700);
   parts.add('spool lock', { stop: () => spool.release() });
   const executor = createOpenCrowExecutor({
     triggerPipe: own.openCrow.triggerPipe,

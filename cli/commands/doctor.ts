@@ -7,22 +7,34 @@ import { unknownVariables, type ConfigOf } from '../config';
 import { defaultDataDir } from '../config/options';
 import { CommandFailed } from '../exit-codes';
 import { explain } from '../failure';
-import { withLedger } from '../ledger-access';
+import { agentChecks, type Check } from '../doctor/agent-checks';
+import { openLogin, partsOf } from '../doctor/database-login';
+import { ledgerTarget, withLedger } from '../ledger-access';
 
 const DEADLINE_MS = 5_000;
 
+/** Arguments of `doctor`. */
+export interface DoctorArguments {
+  /** Further files that the agent's user must not get at. */
+  private?: string[] | undefined;
+  databaseUrlFile?: string | undefined;
+}
+
 /** `workloadd doctor`: looks at what the service needs, changes nothing, fails when something is wrong. */
-export async function runDoctor(config: ConfigOf<'doctor'>): Promise<void> {
-  const checks: [string, () => Promise<string>][] = [
+export async function runDoctor(config: ConfigOf<'doctor'>, args: DoctorArguments): Promise<void> {
+  const checks: Check[] = [
     ['variables', () => checkVariables()],
     ['ledger', () => checkLedger(config)],
+    ['ledger login', () => checkLedgerLogin(config)],
     ['temporal', () => checkTemporal(temporalOf(config))],
     ['api', () => checkApi(config.apiUrl)],
+    ...agentChecks(config, args),
   ];
   let failed = 0;
   for (const [name, check] of checks) {
     try {
-      console.log(`ok    ${name}: ${await check()}`);
+      const result = await check();
+      console.log(typeof result === 'string' ? `ok    ${name}: ${result}` : `skip  ${name}: ${result.skipped}`);
     } catch (error) {
       failed += 1;
       console.log(`FAIL  ${name}: ${explain(error).text.replace(/^error: /, '')}`);
@@ -35,6 +47,13 @@ async function checkVariables(): Promise<string> {
   const unknown = unknownVariables(process.env);
   if (unknown.length > 0) throw new CommandFailed(`nothing reads ${unknown.join(', ')}: see docs/configuration.md`);
   return Promise.resolve('all WORKLOADD_* variables are known');
+}
+
+async function checkLedgerLogin(config: ConfigOf<'doctor'>): Promise<string> {
+  const { connection } = ledgerTarget(config);
+  const open = await openLogin(connection.connectionString ? partsOf(connection.connectionString) : connection);
+  if (open !== null) throw new CommandFailed(open);
+  return 'not without a password, or for another user of this host';
 }
 
 async function checkLedger(config: ConfigOf<'doctor'>): Promise<string> {

@@ -22,7 +22,7 @@ export async function runWorker(config: ConfigOf<'worker'>): Promise<void> {
     logger,
     graceMs: config.shutdownGrace,
     start: async ({ parts, fail }) => {
-      const spool = await openDataDir(spoolDir);
+      const spool = await openDataDir(spoolDir, 0o700);
       parts.add('spool lock', { stop: () => spool.release() });
       const executor = createOpenCrowExecutor({
         triggerPipe: config.triggerPipe,

@@ -60,7 +60,7 @@ export const COMMAND_OPTIONS = {
   'backend probe': [...BACKENDS],
   'policy check': [],
   'temporal setup': [],
-  doctor: ['dataDir', 'apiUrl', ...LEDGER],
+  doctor: ['dataDir', 'apiUrl', 'agentUser', 'triggerPipe', 'lifecycleSocket', 'spoolDir', ...LEDGER],
 } as const satisfies Record<string, readonly OptionName[]>;
 
 export type CommandName = keyof typeof COMMAND_OPTIONS;

@@ -84,6 +84,11 @@ export const OPTIONS = {
     derived: 'the group of the process',
     schema: z.string().min(1, 'must not be empty'),
   }),
+  agentUser: optional('USER', {
+    doc: 'User that OpenCrow and its agent run as, by name or number. `doctor` fails when that user could read what the service keeps.',
+    derived: 'the owner of the trigger pipe',
+    schema: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]*\$?$/, 'must be the name or the number of a user'),
+  }),
   pool: withDefault('POOL', 'default', {
     doc: 'Pool the worker belongs to; it polls the Temporal task queue `pool:<pool>`.',
     schema: slug,

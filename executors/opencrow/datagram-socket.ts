@@ -1,5 +1,6 @@
-import { chmodSync, chownSync, lstatSync, unlinkSync } from 'node:fs';
+import { lstatSync, unlinkSync } from 'node:fs';
 import { DgramSocket } from 'node-unix-socket';
+import { bindInto } from './bind-into';
 
 /** Longest path of a Unix socket on Linux, in bytes. */
 const MAX_SOCKET_PATH_BYTES = 107;
@@ -44,9 +45,7 @@ export async function bindDatagramSocket(options: DatagramSocketOptions): Promis
     if (datagram.length > 0) options.onDatagram(datagram);
   });
   try {
-    socket.bind(path);
-    if (groupId !== null) chownSync(path, process.getuid?.() ?? 0, groupId);
-    chmodSync(path, mode);
+    bindInto(path, { mode, groupId, bind: (draft) => socket.bind(draft) });
   } catch (error) {
     socket.close();
     throw new Error(`cannot bind ${path}: ${(error as Error).message}`, { cause: error });

@@ -35,7 +35,10 @@ export async function ensureCluster(
   for (const name of readdirSync(home.folder)) {
     if (name.startsWith('incomplete-')) rmSync(path.join(home.folder, name), { recursive: true, force: true });
   }
-  if (existsSync(home.cluster)) return requireSameMajor(home, binaries);
+  if (existsSync(home.cluster)) {
+    makeFolder(home.cluster, 0o700, account);
+    return requireSameMajor(home, binaries);
+  }
   const password = superuserPassword(home);
   const draft = path.join(home.folder, `incomplete-${process.pid}`);
   makeFolder(draft, 0o700, account);

@@ -64,7 +64,7 @@ test('a path that is too long is refused with its length and the limit', async (
 
 test('a folder that is not there is named', async () => {
   const path = join(temporaryFolder(), 'missing', 'l.sock');
-  await expect(bind(path)).rejects.toThrow(`cannot bind ${path}: No such file`);
+  await expect(bind(path)).rejects.toThrow(/^cannot bind \S+l\.sock: .*no such file/i);
 });
 
 test('it knows when its file was removed, and removes only its own when it closes', async () => {

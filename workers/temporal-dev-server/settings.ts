@@ -80,7 +80,7 @@ export async function choosePorts(files: DevServerFiles, wanted: Partial<Ports>)
   const port = await choosePort('port', wanted.port, last?.port);
   const uiPort = await choosePort('UI port', wanted.uiPort, last?.uiPort);
   const ports = { port, uiPort };
-  writeFileSync(`${files.ports}.new`, JSON.stringify(ports));
+  writeFileSync(`${files.ports}.new`, JSON.stringify(ports), { mode: 0o600 });
   renameSync(`${files.ports}.new`, files.ports);
   return ports;
 }
