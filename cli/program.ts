@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import type { ExecArguments } from './commands/exec';
 import type { DoctorArguments } from './commands/doctor';
-import type { TokenArguments } from './commands/token';
+import type { TokenArguments, TokenImportArguments } from './commands/token';
 import { loadConfig, type ConfigOf } from './config';
 import { COMMAND_OPTIONS, type CommandName } from './config/command-options';
 import { flagOf, variableOf, type Option, type SecretOption } from './config/option';
@@ -66,6 +66,14 @@ function addTokenCommands(program: Command): void {
     .option('--print', 'print it on stdout')
     .action(async (args: TokenArguments, command: Command) =>
       (await import('./commands/token.js')).runTokenCreate(configOf('token create', command), args),
+    );
+  addCommand(token, 'token import', 'Take a token that was made elsewhere, such as the one n8n has. Its hash is kept.')
+    .requiredOption('--name <NAME>', 'what people call it; another imported token of this name is revoked')
+    .requiredOption('--scopes <SCOPES>', `comma separated: ${TOKEN_SCOPES.join(', ')}`)
+    .requiredOption('--file <FILE>', 'file that holds it, at least 32 characters')
+    .option('--tenant <TENANT>', 'tenant it belongs to; made if there is none', 'default')
+    .action(async (args: TokenImportArguments, command: Command) =>
+      (await import('./commands/token.js')).runTokenImport(configOf('token import', command), args),
     );
   addCommand(token, 'token list', 'List API tokens, without their secrets.')
     .option('--tenant <TENANT>', 'only those of this tenant')
@@ -142,6 +150,12 @@ function addChecks(program: Command): void {
   addCommand(policy, 'policy check', 'Check a policy file and print what is wrong with it, by line.')
     .argument('<FILE>', 'a policy (YAML)')
     .action(async (file: string) => (await import('./commands/policy.js')).runPolicyCheck(file));
+  const audit = program.command('audit').description('Let auditors in.');
+  addCommand(audit, 'audit grant-reader', 'Let a role of the database read the views audit_*, and nothing else.')
+    .argument('<ROLE>', 'role of the database server; made if there is none')
+    .action(async (role: string, _: object, command: Command) =>
+      (await import('./commands/audit-reader.js')).runGrantReader(configOf('audit grant-reader', command), role),
+    );
   const temporal = program.command('temporal').description('Prepare a Temporal server.');
   addCommand(temporal, 'temporal setup', 'Register the search attributes. It may be run again at any time.').action(
     async () => (await import('./commands/temporal.js')).runTemporalSetup(),

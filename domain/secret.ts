@@ -28,3 +28,9 @@ export function parseBearer(text: string): { prefix: BearerPrefix; id: string; s
 
 /** A new id for a token or credential. */
 export const newBearerId = (): string => randomBytes(8).toString('hex');
+
+/** Whether a token that was made elsewhere can be one of this service's: 32 to 512 printable characters, and of no form of its own. */
+export const isImportable = (text: string): boolean => /^[\x21-\x7e]{32,512}$/.test(text) && !/^ow[a-z]_/.test(text);
+
+/** The id of an imported token, found from the token alone. Ids made here are hexadecimal, so the two never meet. */
+export const importedTokenId = (text: string): string => `i${secretHash(text).toString('hex').slice(0, 15)}`;

@@ -1,8 +1,10 @@
 import { parseDuration } from '../../contracts/duration';
 import { slug } from '../../contracts/ids';
 import { TOKEN_SCOPES, type TokenScope } from '../../contracts/terminology';
-import { createToken, listTokens, revokeToken } from '../../ledger/tokens';
+import { isImportable } from '../../domain/secret';
+import { authenticateToken, createToken, importToken, listTokens, revokeToken } from '../../ledger/tokens';
 import type { ConfigOf } from '../config';
+import { readSecretFile } from '../config/option';
 import { CommandFailed, EXIT } from '../exit-codes';
 import { withLedger } from '../ledger-access';
 import { handOut, requireOutput, type SecretOutput } from '../secret-output';
@@ -29,6 +31,44 @@ export async function runTokenCreate(config: ConfigOf<'token create'>, args: Tok
   };
   const { tokenId, plaintext } = await withLedger(config, (db) => createToken(db, token));
   handOut(plaintext, args, `token ${tokenId} of tenant ${token.tenantId}`);
+}
+
+/** Arguments of `token import`. */
+export interface TokenImportArguments {
+  tenant: string;
+  name: string;
+  scopes: string;
+  file: string;
+}
+
+/** `workloadd token import` */
+export async function runTokenImport(config: ConfigOf<'token import'>, args: TokenImportArguments): Promise<void> {
+  const token = { tenantId: tenantOf(args.tenant), name: args.name, scopes: scopesOf(args.scopes) };
+  const bearer = tokenIn(args.file);
+  const inForce = await withLedger(config, async (db) =>
+    isImportable(bearer)
+      ? (await importToken(db, token, bearer)).inForce
+      : (await authenticateToken(db, bearer)) !== null,
+  );
+  if (!inForce)
+    throw new CommandFailed(
+      `the token in ${args.file} is revoked, or not of tenant ${token.tenantId}: put another one there`,
+    );
+  console.log(`the token in ${args.file} is in force, tenant ${token.tenantId}`);
+}
+
+function tokenIn(file: string): string {
+  let text: string;
+  try {
+    text = readSecretFile(file).trim();
+  } catch (error) {
+    throw new CommandFailed(
+      `--file cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`,
+      EXIT.usage,
+    );
+  }
+  if (isImportable(text) || text.startsWith('owt_')) return text;
+  throw new CommandFailed('--file must hold a token of 32 to 512 printable characters, without spaces', EXIT.usage);
 }
 
 /** `workloadd token list` */
