@@ -85,9 +85,14 @@ export const OPTIONS = {
     schema: z.string().min(1, 'must not be empty'),
   }),
   agentUser: optional('USER', {
-    doc: 'User that OpenCrow and its agent run as, by name or number. `doctor` fails when that user could read what the service keeps.',
+    doc: 'User that OpenCrow and its agent run as, by name or number; groups that this host does not know it by after a colon, as in `990:990,100`. `doctor` fails when that user could read what the service keeps.',
     derived: 'the owner of the trigger pipe',
-    schema: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]*\$?$/, 'must be the name or the number of a user'),
+    schema: z
+      .string()
+      .regex(
+        /^[A-Za-z0-9_][A-Za-z0-9_.-]*\$?(:\d+(,\d+)*)?$/,
+        'must be USER or USER:GID,GID, such as opencrow or 990:990',
+      ),
   }),
   pool: withDefault('POOL', 'default', {
     doc: 'Pool the worker belongs to; it polls the Temporal task queue `pool:<pool>`.',

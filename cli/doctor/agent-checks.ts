@@ -57,7 +57,7 @@ function checkUser(agent: AgentUser, { dataDir }: Places): string {
   const owner = lstatSync(dataDir, { throwIfNoEntry: false })?.uid;
   if (owner === agent.uid || process.getuid?.() === agent.uid) {
     throw new CommandFailed(
-      `the service runs as ${agent.label}, the agent's own user, so no permission can keep the agent out: run it under a user of its own (docs/operations.md, "The agent on the same host")`,
+      `the service runs as ${agent.label}, the agent's own user, so no permission can keep the agent out: run it under a user of its own (docs/audit.md, "The agent on the same host")`,
     );
   }
   return `${agent.label} is not the service's`;

@@ -14,7 +14,11 @@ export interface AgentUser extends HostUser {
  * and there is no pipe. Fails when the name is unknown.
  */
 export function agentUser(named: string | undefined, triggerPipe: string): AgentUser | null {
-  if (named !== undefined) return userOf(uidOf(named), /^\d+$/.test(named) ? '' : ` (${named})`);
+  if (named !== undefined) {
+    const [user = '', groups = ''] = named.split(':');
+    const known = userOf(uidOf(user), /^\d+$/.test(user) ? '' : ` (${user})`);
+    return { ...known, gids: [...known.gids, ...groups.split(',').filter(Boolean).map(Number)] };
+  }
   const pipe = statSync(triggerPipe, { throwIfNoEntry: false });
   return pipe === undefined ? null : userOf(pipe.uid, ` (owner of ${triggerPipe})`);
 }
