@@ -10,7 +10,10 @@ const READER_GONE = new Set(['ENXIO', 'ENOENT']);
  */
 export class PipeWatch {
   #reason: string | null = 'not_checked';
-  #wasGone = false;
+  /** How often OpenCrow was seen gone; how often when that was last asked for; how often of which the control plane knows. */
+  #gone = 0;
+  #asked = 0;
+  #reported = 0;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -38,7 +41,7 @@ export class PipeWatch {
 
   /** A write found no reader though the open did: OpenCrow went away in between. */
   noteReaderGone(): void {
-    this.#wasGone = true;
+    this.#gone += 1;
   }
 
   /** Why nothing can be delivered now; null when the pipe has a reader. */
@@ -46,14 +49,15 @@ export class PipeWatch {
     return this.#reason;
   }
 
-  /** OpenCrow was seen gone since {@link restartReported}. */
+  /** OpenCrow was seen gone, and {@link restartReported} did not follow. */
   get restartSeen(): boolean {
-    return this.#wasGone;
+    this.#asked = this.#gone;
+    return this.#gone > this.#reported;
   }
 
-  /** The control plane knows of the restart. */
+  /** The control plane knows of the restart as {@link restartSeen} told it last: one since then is still to be reported. */
   restartReported(): void {
-    this.#wasGone = false;
+    this.#reported = this.#asked;
   }
 
   #look(): void {
@@ -62,7 +66,7 @@ export class PipeWatch {
   }
 
   #note(reason: string | null): void {
-    if (reason !== null && READER_GONE.has(reason)) this.#wasGone = true;
+    if (reason !== null && READER_GONE.has(reason)) this.#gone += 1;
     if (reason === this.#reason) return;
     this.#reason = reason;
     if (reason === null) this.logger.info('the trigger pipe has a reader');
