@@ -4,7 +4,7 @@ import { FORCED_EXIT_CODE } from '../workers/run-process';
 export const EXIT = {
   /** Done, or stopped in order. */
   ok: 0,
-  /** It did not work; the message says why. */
+  /** It did not work, or `verify` found a disagreement; the message says why. */
   failure: 1,
   /** An option, an argument or a variable is wrong; nothing was done. */
   usage: 2,
@@ -18,7 +18,7 @@ export const EXIT = {
 export const EXIT_CODE_HELP = [
   'Exit codes:',
   '  0    done, or stopped in order',
-  '  1    it did not work; the last line on stderr says why',
+  '  1    it did not work, or verify found a disagreement; the last line on stderr says why',
   '  2    an option, an argument or a variable is wrong; nothing was done',
   '  3    another process uses the data dir',
   '  130  a second signal cut the stop short',

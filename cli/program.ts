@@ -1,7 +1,9 @@
 import { Command } from 'commander';
+import type { ArchiveArguments } from './commands/audit';
 import type { ExecArguments } from './commands/exec';
 import type { DoctorArguments } from './commands/doctor';
 import type { TokenArguments, TokenImportArguments } from './commands/token';
+import type { VerifyArguments } from './commands/verify';
 import { loadConfig, type ConfigOf } from './config';
 import { COMMAND_OPTIONS, type CommandName } from './config/command-options';
 import { flagOf, variableOf, type Option, type SecretOption } from './config/option';
@@ -28,6 +30,7 @@ export function buildProgram(version: string): Command {
   addWorkerCommands(program);
   addExecution(program);
   addChecks(program);
+  addAuditCommands(program);
   return program;
 }
 
@@ -150,7 +153,7 @@ function addChecks(program: Command): void {
   addCommand(policy, 'policy check', 'Check a policy file and print what is wrong with it, by line.')
     .argument('<FILE>', 'a policy (YAML)')
     .action(async (file: string) => (await import('./commands/policy.js')).runPolicyCheck(file));
-  const audit = program.command('audit').description('Let auditors in.');
+  const audit = program.command('audit').description('Heads and archives of the audit’s hash chains; let auditors in.');
   addCommand(audit, 'audit grant-reader', 'Let a role of the database read the views audit_*, and nothing else.')
     .argument('<ROLE>', 'role of the database server; made if there is none')
     .action(async (role: string, _: object, command: Command) =>
@@ -168,6 +171,40 @@ function addChecks(program: Command): void {
     .option('--private <FILES...>', 'further files that the agent’s user must not get at, such as those of tokens')
     .action(async (args: DoctorArguments, command: Command) =>
       (await import('./commands/doctor.js')).runDoctor(configOf('doctor', command), args),
+    );
+}
+
+function addAuditCommands(program: Command): void {
+  addCommand(
+    program,
+    'verify',
+    'Check the audit’s hash chains, and what ledger, lifecycle and Temporal say of each other.',
+  )
+    .argument('[FILES...]', 'exported or archived files (or folders of them) to check instead, without the ledger')
+    .option(
+      '--anchor <CHAIN:POSITION:HASH>',
+      'a head that was noted outside, as `audit heads` gives it; may be given again',
+      (anchor: string, anchors: string[]) => [...anchors, anchor],
+      [],
+    )
+    .option('--archives <DIR>', 'check the archive files in this folder too')
+    .option('--no-temporal', 'leave Temporal out')
+    .option('--strict', 'notices count as disagreements')
+    .option('--json', 'one JSON object on stdout')
+    .action(async (files: string[], args: VerifyArguments, command: Command) =>
+      (await import('./commands/verify.js')).runVerify(configOf('verify', command), files, args),
+    );
+  const audit = program.commands.find((command) => command.name() === 'audit')!;
+  addCommand(audit, 'audit heads', 'Print the head of each chain, to be kept elsewhere and given to `verify --anchor`.')
+    .option('--json', 'one JSON object on stdout')
+    .action(async (args: { json?: boolean }, command: Command) =>
+      (await import('./commands/audit.js')).runAuditHeads(configOf('audit heads', command), args),
+    );
+  addCommand(audit, 'audit archive', 'Move old audit rows into checked files; their chains go on from there.')
+    .requiredOption('--before <DURATION>', 'rows older than this, for example 90d')
+    .requiredOption('--to <DIR>', 'folder for the files (mode 0600, gzip); made if there is none')
+    .action(async (args: ArchiveArguments, command: Command) =>
+      (await import('./commands/audit.js')).runAuditArchive(configOf('audit archive', command), args),
     );
 }
 

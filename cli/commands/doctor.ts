@@ -1,15 +1,14 @@
 import { Connection } from '@temporalio/client';
 import { SEARCH_ATTRIBUTES } from '../../contracts/search-attributes';
 import { pendingMigrations } from '../../ledger/migrate';
-import { configuredTemporal, isTemporalConfigured, type TemporalTarget } from '../../workers/temporal-connection';
-import { findTemporalDevServer } from '../../workers/temporal-dev-server';
+import type { TemporalTarget } from '../../workers/temporal-connection';
 import { unknownVariables, type ConfigOf } from '../config';
-import { defaultDataDir } from '../config/options';
 import { CommandFailed } from '../exit-codes';
 import { explain } from '../failure';
 import { agentChecks, type Check } from '../doctor/agent-checks';
 import { openLogin, partsOf } from '../doctor/database-login';
 import { ledgerTarget, withLedger } from '../ledger-access';
+import { temporalOf } from '../temporal-access';
 
 const DEADLINE_MS = 5_000;
 
@@ -60,12 +59,6 @@ async function checkLedger(config: ConfigOf<'doctor'>): Promise<string> {
   const missing = await withLedger(config, pendingMigrations);
   if (missing.length > 0) throw new CommandFailed(`lacks ${missing.join(', ')}: run \`workloadd migrate\``);
   return 'reachable, up to date';
-}
-
-/** The configured Temporal server, else the one that `up` runs on the data dir. */
-function temporalOf({ dataDir }: ConfigOf<'doctor'>): TemporalTarget {
-  const own = isTemporalConfigured(process.env) ? null : findTemporalDevServer(dataDir ?? defaultDataDir(process.env));
-  return own === null ? configuredTemporal() : { connection: { address: own }, namespace: 'default' };
 }
 
 async function checkTemporal({ connection: options, namespace }: TemporalTarget): Promise<string> {

@@ -63,6 +63,9 @@ export const COMMAND_OPTIONS = {
   'policy check': [],
   'temporal setup': [],
   doctor: ['dataDir', 'apiUrl', 'agentUser', 'triggerPipe', 'lifecycleSocket', 'spoolDir', ...LEDGER],
+  verify: ['dataDir', ...LEDGER],
+  'audit heads': ['dataDir', ...LEDGER],
+  'audit archive': ['dataDir', ...LEDGER],
 } as const satisfies Record<string, readonly OptionName[]>;
 
 export type CommandName = keyof typeof COMMAND_OPTIONS;
