@@ -5,6 +5,7 @@ import { unsealedBacklog, type UnsealedBacklog } from '../ledger/audit-seal';
 import type { Database } from '../ledger/database';
 import { unsentBacklog } from '../ledger/outbox';
 import { openWorkloadsByState } from '../ledger/queries';
+import { webhookBacklog } from '../ledger/webhook-messages';
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20];
 
@@ -53,6 +54,16 @@ function registerLedgerGauges(registry: Registry, db: Database): void {
     registers: [registry],
     async collect() {
       const backlog = await unsentBacklog(db).catch(() => null);
+      this.remove();
+      if (backlog) this.set(backlog.count);
+    },
+  });
+  new Gauge({
+    name: 'workloadd_webhook_backlog',
+    help: 'Callbacks and messages to subscriptions that are not delivered yet.',
+    registers: [registry],
+    async collect() {
+      const backlog = await webhookBacklog(db).catch(() => null);
       this.remove();
       if (backlog) this.set(backlog.count);
     },

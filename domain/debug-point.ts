@@ -20,6 +20,9 @@ export const DEBUG_POINTS = [
   'admit-committed',
   'deadline-uncommitted',
   'deadline-committed',
+  'webhook-taken',
+  'webhook-sent',
+  'webhook-concluded',
   'seal-uncommitted',
   'seal-committed',
 ] as const;

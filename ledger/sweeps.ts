@@ -1,5 +1,6 @@
 import type { Queryable } from './database';
 import { forgetDeletedStates } from './source-state-queries';
+import { pruneWebhooks } from './webhook-messages';
 
 /**
  * Wakes open workloads whose deadline passed `graceMs` ago and whose workflow did not act: its history may be lost, or
@@ -80,7 +81,10 @@ export async function noteCapacity(db: Queryable, waitedMs: number, limit = 500)
 export interface Retention {
   /** Event bodies of ended workloads are pruned after this many days; identity hashes stay. */
   bodyDays: number;
-  /** Idempotency keys, deleted source state and lifecycle records of unknown ids are forgotten after this many days. */
+  /**
+   * Idempotency keys, deleted source state, lifecycle records of unknown ids, ended webhooks and their URLs are forgotten after
+   * this many days.
+   */
   noiseDays: number;
 }
 
@@ -107,5 +111,6 @@ export async function prune(db: Queryable, retention: Retention, limit = 1000): 
     [retention.noiseDays, limit],
   );
   const states = await forgetDeletedStates(db, retention.noiseDays, limit);
-  return bodies.length + keys.length + strangers.length + states;
+  const webhooks = await pruneWebhooks(db, retention.noiseDays, limit);
+  return bodies.length + keys.length + strangers.length + states + webhooks;
 }

@@ -1,6 +1,8 @@
 import type { Logger } from 'pino';
 import { AuditSealer } from '../activities/audit-sealer';
 import type { SweepSettings } from '../activities/sweeper';
+import { WebhookDispatcher } from '../activities/webhooks/dispatcher';
+import type { WebhookSettings } from '../api/webhook-settings';
 import type { Database } from '../ledger/database';
 import { createControlWorker } from './control-worker';
 import { KeptTemporalWorker } from './kept-temporal-worker';
@@ -16,21 +18,29 @@ export interface ControlProcessOptions {
   sweeps: SweepSettings;
   /** Time between two passes of the audit's sealer, milliseconds. */
   sealEveryMs: number;
+  /** Without a signing key nothing is sent; it waits in the ledger. */
+  webhooks: WebhookSettings;
   /** How long what is held may take to finish after a stop was asked for, milliseconds. */
   graceMs: number;
   logger: Logger;
 }
 
 /**
- * Starts the control worker, which decides and drives workloads, and the audit's sealer. While Temporal is away the worker waits
+ * Starts the control worker, which decides and drives workloads, the audit's sealer and the dispatcher of webhooks. While Temporal is away the worker waits
  * for it.
  */
 export function startControl(parts: RunningParts, options: ControlProcessOptions): KeptTemporalWorker {
-  const { db, temporal, target, suspectBackoffMs, sweeps, sealEveryMs, graceMs } = options;
+  const { db, temporal, target, suspectBackoffMs, sweeps, sealEveryMs, webhooks, graceMs } = options;
   const logger = options.logger.child({ component: 'control' });
   const sealer = new AuditSealer({ db, logger, everyMs: sealEveryMs });
   sealer.start();
   parts.add('audit sealer', { stop: () => sealer.stop() });
+  if (webhooks.signingKey) {
+    const { targets: rules, signingKey } = webhooks;
+    const dispatcher = new WebhookDispatcher({ db, rules, signingKey, logger });
+    dispatcher.start();
+    parts.add('webhook dispatcher', { stop: () => dispatcher.stop() });
+  }
   const bundlePath = workflowBundlePath();
   const kept = new KeptTemporalWorker({
     target,

@@ -85,7 +85,7 @@ export async function startUp(options: UpOptions, context: ProcessContext): Prom
   const webhooks = { ...asked, signingKey: asked.signingKey ?? ensureSigningKey(dataDir.path) };
   const relay = startRelay(parts, { db, temporal, logger });
   const { graceMs, suspectBackoffMs, sweeps, sealEveryMs } = options;
-  startControl(parts, { db, temporal, target, suspectBackoffMs, sweeps, sealEveryMs, graceMs, logger });
+  startControl(parts, { db, temporal, target, suspectBackoffMs, sweeps, sealEveryMs, webhooks, graceMs, logger });
   const config = { ...options.api, webhooks };
   const server = await startApi(parts, relay, { db, temporal, listen: options.listen, config, logger });
   const openCrow = openCrowPaths(options, dataDir.path);

@@ -54,6 +54,7 @@ export async function runControl(config: ConfigOf<'control'>): Promise<void> {
         suspectBackoffMs,
         sweeps: sweepSettings(config),
         sealEveryMs: config.sealInterval,
+        webhooks: webhookSettings(config),
         graceMs,
         logger,
       });
