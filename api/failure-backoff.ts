@@ -62,6 +62,6 @@ export class FailureBackoff {
 /** The key of the address, and that of the address with the public part of the bearer. */
 function keys(address: string, bearer: string): [string, string] {
   const host = ipKeyGenerator(address, 64);
-  const id = /^ow[tw]_[0-9a-z]{16}_/.exec(bearer)?.[0] ?? '';
+  const id = /^(?:ow[tw]_[0-9a-z]{16}_|whe_[0-9a-f]{32}$)/.exec(bearer)?.[0] ?? '';
   return [host, `${host} ${id}`];
 }

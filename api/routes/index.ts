@@ -4,14 +4,17 @@ import { route, type Route } from '../route';
 import { adminWorkerRoutes } from './admin-workers';
 import { auditRoutes } from './audit';
 import { capabilityRoutes } from './capabilities';
+import { callbackSecretRoutes } from './callback-secret';
 import { eventRoutes } from './events';
 import { explainRoutes } from './explain';
 import { healthRoutes } from './health';
+import { inboundWebhookRoutes } from './inbound-webhooks';
 import { leaseRoutes } from './leases';
 import { metricsRoutes } from './metrics';
 import { policyRoutes } from './policy';
 import { replayRoutes } from './replay';
 import { sourceStateRoutes } from './source-state';
+import { subscriptionRoutes } from './subscriptions';
 import { whoamiRoutes } from './whoami';
 import { workerRoutes } from './workers';
 import { workloadRoutes } from './workloads';
@@ -38,6 +41,9 @@ export const ROUTES: readonly Route[] = [
   ...replayRoutes,
   ...sourceStateRoutes,
   ...policyRoutes,
+  ...subscriptionRoutes,
+  ...callbackSecretRoutes,
+  ...inboundWebhookRoutes,
   ...auditRoutes,
   ...workerRoutes,
   ...leaseRoutes,
