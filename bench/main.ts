@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { compareAccept } from './accept';
+import { compareAuthorize } from './authorize';
 import { startBench } from './bench-system';
 import { compareWholeWorkloads } from './whole-workloads';
 
@@ -11,9 +12,15 @@ interface Flags {
   json?: boolean;
 }
 
+const log = (text: string): void => void process.stderr.write(`${text}\n`);
+
+async function authorize(flags: Pick<Flags, 'rounds' | 'json'>): Promise<void> {
+  const result = await compareAuthorize(Number(flags.rounds), log);
+  process.stdout.write(`${flags.json ? JSON.stringify(result) : result.report}\n`);
+}
+
 async function main(flags: Flags): Promise<void> {
   const settings = { rounds: Number(flags.rounds), size: Number(flags.size), inFlight: Number(flags.inFlight) };
-  const log = (text: string): void => void process.stderr.write(`${text}\n`);
   const system = await startBench({ inMemory: flags.inMemory ?? false, log });
   try {
     const whole = await compareWholeWorkloads(system, settings, log);
@@ -25,7 +32,16 @@ async function main(flags: Flags): Promise<void> {
   }
 }
 
+const authorizeCommand = new Command('authorize')
+  .description(
+    'A capability authorized beside a bare UPDATE … RETURNING on the same Postgres, interleaved. Needs no Temporal.',
+  )
+  .option('--rounds <n>', 'interleaved rounds of 200 each', '5')
+  .option('--json', 'one JSON object on standard output')
+  .action(authorize);
+
 new Command('bench')
+  .enablePositionalOptions()
   .description(
     'Whole workloads (accept, policy, delivery to a simulated OpenCrow, lifecycle, settlement) beside a bare Temporal workflow ' +
       '(one activity, two signals, no ledger) on the same server in the same run, interleaved. Ratios count; times are of this machine.',
@@ -39,6 +55,7 @@ new Command('bench')
   )
   .option('--json', 'one JSON object on standard output')
   .action(main)
+  .addCommand(authorizeCommand)
   .parseAsync()
   .catch((error: unknown) => {
     console.error(error);

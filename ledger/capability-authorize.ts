@@ -61,3 +61,14 @@ export async function authorizeCapability(
   );
   return row!.answer;
 }
+
+/** Deletes keys of uses after `days`, but not before 8: no capability lives longer than 7. Returns how many. */
+export async function forgetUseKeys(db: Queryable, days: number, limit: number): Promise<number> {
+  const rows = await db.query(
+    `DELETE FROM capability_calls WHERE ctid = ANY(ARRAY(
+       SELECT ctid FROM capability_calls
+       WHERE created_at < clock_timestamp() - greatest($1::float8, 8) * interval '1 day' LIMIT $2)) RETURNING 1`,
+    [days, limit],
+  );
+  return rows.length;
+}

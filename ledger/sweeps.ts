@@ -1,3 +1,4 @@
+import { forgetUseKeys } from './capability-authorize';
 import type { Queryable } from './database';
 import { forgetDeletedStates } from './source-state-queries';
 import { pruneWebhooks } from './webhook-messages';
@@ -83,7 +84,7 @@ export interface Retention {
   bodyDays: number;
   /**
    * Idempotency keys, deleted source state, lifecycle records of unknown ids, ended webhooks and their URLs are forgotten after
-   * this many days.
+   * this many days; keys of capability uses after 8 at least.
    */
   noiseDays: number;
 }
@@ -112,5 +113,6 @@ export async function prune(db: Queryable, retention: Retention, limit = 1000): 
   );
   const states = await forgetDeletedStates(db, retention.noiseDays, limit);
   const webhooks = await pruneWebhooks(db, retention.noiseDays, limit);
-  return bodies.length + keys.length + strangers.length + states + webhooks;
+  const uses = await forgetUseKeys(db, retention.noiseDays, limit);
+  return bodies.length + keys.length + strangers.length + states + webhooks + uses;
 }

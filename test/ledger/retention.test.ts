@@ -1,6 +1,7 @@
 import { onceForKey } from '../../ledger/idempotency';
 import { acceptEvent } from '../../ledger/accept';
 import { prune } from '../../ledger/sweeps';
+import { askFor, grantOf } from '../support/capabilities';
 import { eventually } from '../support/eventually';
 import { FreshLedger, isBlocking, problemOf } from '../support/fresh-ledger';
 
@@ -114,4 +115,13 @@ test('idempotency keys and noise go after their days; evidence of known workload
   expect(await prune(ledger.db, RETENTION)).toBe(2);
   expect(await ledger.db.query('SELECT status FROM lifecycle_events')).toEqual([{ status: 'completed' }]);
   expect(await once()).toMatchObject({ replayed: false, answer: '2' });
+});
+
+test('keys of capability uses go once no capability they belong to can live', async () => {
+  const { claim } = await ledger.delivered({ grants: [grantOf()] });
+  await askFor(ledger, claim.capability!.token, { idempotency_key: 'k' });
+  await ledger.db.query("UPDATE capability_calls SET created_at = created_at - interval '7 days'");
+  expect(await prune(ledger.db, { ...RETENTION, noiseDays: 1 })).toBe(0);
+  await ledger.db.query("UPDATE capability_calls SET created_at = created_at - interval '1 day'");
+  expect(await prune(ledger.db, { ...RETENTION, noiseDays: 1 })).toBe(1);
 });
