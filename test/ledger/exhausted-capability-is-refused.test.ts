@@ -5,6 +5,8 @@ import { FreshLedger } from '../support/fresh-ledger';
 let ledger: FreshLedger;
 beforeAll(async () => {
   ledger = await FreshLedger.open({ maxConnections: 20 });
+  // All connections are there before the first race, or it would be none.
+  await Promise.all(Array.from({ length: 20 }, () => ledger.db.query('SELECT pg_sleep(0.3)')));
 });
 afterAll(() => ledger.close());
 
