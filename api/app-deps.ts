@@ -5,6 +5,7 @@ import type { Database } from '../ledger/database';
 import type { UnsentWake } from '../ledger/outbox';
 import type { AuthContext } from './auth';
 import type { DecisionWaiters } from './decision-waiters';
+import type { PolicyDiffs } from './policy-diffs';
 import type { ReadinessProbe } from './readiness';
 import type { WebhookSettings } from './webhook-settings';
 
@@ -49,4 +50,5 @@ export interface RouteDeps extends ApiDeps {
   /** Compiled policies of this process. */
   policies: PolicyCache;
   webhooks: WebhookSettings;
+  policyDiffs: PolicyDiffs;
 }

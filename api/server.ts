@@ -12,6 +12,7 @@ import { DecisionWaiters } from './decision-waiters';
 import { FailureBackoff } from './failure-backoff';
 import { apiMetrics } from './metrics';
 import { mountRoutes } from './mount';
+import { PolicyDiffs } from './policy-diffs';
 import { notFound, problemHandler } from './problem';
 import { ReadinessProbe } from './readiness';
 import { requestLog } from './request-log';
@@ -33,7 +34,16 @@ function createApp(deps: ApiDeps): Api {
   const readiness = new ReadinessProbe(deps.db, deps.temporalReady);
   const auth = { db: deps.db, backoff: new FailureBackoff() };
   const webhooks = deps.config?.webhooks ?? NO_WEBHOOKS;
-  const routeDeps: RouteDeps = { ...deps, auth, waiters, readiness, policies: new PolicyCache(), webhooks };
+  const policyDiffs = new PolicyDiffs();
+  const routeDeps: RouteDeps = {
+    ...deps,
+    auth,
+    waiters,
+    readiness,
+    policies: new PolicyCache(),
+    policyDiffs,
+    webhooks,
+  };
 
   const app = express();
   app.set('trust proxy', deps.config?.trustProxy ?? false);

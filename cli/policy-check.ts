@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { PolicyProblem } from '../contracts/policy';
-import { parsePolicy } from '../domain/policy/parse';
+import type { CompiledPolicy } from '../domain/policy/compile';
+import { parsePolicy, type ParseOptions } from '../domain/policy/parse';
 import { PolicyInvalid } from '../domain/policy/policy-invalid';
 
 /** Longest part of a source line that is shown. */
@@ -12,23 +13,33 @@ const EXCERPT_CHARS = 120;
  * cannot be read is a problem too.
  */
 export async function checkPolicyFile(path: string): Promise<{ ok: boolean; text: string }> {
+  const read = await readPolicyFile(path);
+  if ('text' in read) return { ok: false, text: read.text };
+  const { policy } = read;
+  const pools = [...new Set(policy.rules.map((rule) => rule.snapshot.to.pool))];
+  const rules = `${policy.rules.length} ${policy.rules.length === 1 ? 'rule' : 'rules'}`;
+  return { ok: true, text: `${path}: ok, ${rules}, pools: ${pools.join(', ') || 'none'}\nhash ${policy.hash}` };
+}
+
+/** Reads, checks and compiles a policy file, or says in `text` what is wrong with it. Pools are checked when they are given. */
+export async function readPolicyFile(
+  path: string,
+  options: ParseOptions = {},
+): Promise<{ policy: CompiledPolicy; source: string } | { text: string }> {
   let source: string;
   try {
     source = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(await readFile(path));
   } catch (error) {
-    return { ok: false, text: `${path}: ${unreadable(error)}` };
+    return { text: `${path}: ${unreadable(error)}` };
   }
   try {
-    const { policy } = parsePolicy(source);
-    const pools = [...new Set(policy.rules.map((rule) => rule.snapshot.to.pool))];
-    const rules = `${policy.rules.length} ${policy.rules.length === 1 ? 'rule' : 'rules'}`;
-    return { ok: true, text: `${path}: ok, ${rules}, pools: ${pools.join(', ') || 'none'}\nhash ${policy.hash}` };
+    return { policy: parsePolicy(source, options).policy, source };
   } catch (error) {
     if (!(error instanceof PolicyInvalid)) throw error;
     const lines = source.split(/\r\n|\r|\n/);
     const blocks = error.problems.map((problem) => describe(path, lines, problem));
     const count = `${blocks.length} ${blocks.length === 1 ? 'problem' : 'problems'}`;
-    return { ok: false, text: `${blocks.join('\n\n')}\n\n${path}: ${count}` };
+    return { text: `${blocks.join('\n\n')}\n\n${path}: ${count}` };
   }
 }
 

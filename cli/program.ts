@@ -2,6 +2,8 @@ import { Command } from 'commander';
 import type { ArchiveArguments } from './commands/audit';
 import type { ExecArguments } from './commands/exec';
 import type { DoctorArguments } from './commands/doctor';
+import type { PolicyDiffArguments } from './commands/policy-diff';
+import type { ReplayArguments } from './commands/replay';
 import type { TokenArguments, TokenImportArguments } from './commands/token';
 import type { VerifyArguments } from './commands/verify';
 import { loadConfig, type ConfigOf } from './config';
@@ -29,6 +31,7 @@ export function buildProgram(version: string): Command {
   addTokenCommands(program);
   addWorkerCommands(program);
   addExecution(program);
+  addWorkloadCommands(program);
   addChecks(program);
   addAuditCommands(program);
   return program;
@@ -148,6 +151,27 @@ function addExecution(program: Command): void {
     );
 }
 
+function addWorkloadCommands(program: Command): void {
+  withService(addCommand(program, 'explain', 'Say why a workload was decided as it was, and what became of it.'))
+    .argument('<WORKLOAD_ID>', 'id of the workload (wl_…)')
+    .action(async (id: string, args: { tenant?: string; json?: boolean }, command: Command) =>
+      (await import('./commands/explain.js')).runExplain(configOf('explain', command), id, args),
+    );
+  withService(addCommand(program, 'replay', 'Post the event of an ended workload again.'))
+    .argument('<WORKLOAD_ID>', 'id of the workload (wl_…)')
+    .requiredOption('--reason <TEXT>', 'why; kept in the audit')
+    .option('--bypass-dedupe', 'go on though another workload holds its dedupe key')
+    .action(async (id: string, args: ReplayArguments, command: Command) =>
+      (await import('./commands/replay.js')).runReplay(configOf('replay', command), id, args),
+    );
+}
+
+/** Arguments of commands that ask the api or the ledger. */
+const withService = (command: Command): Command =>
+  command
+    .option('--tenant <TENANT>', 'whose, without an API token (default: default)')
+    .option('--json', 'print the whole answer as JSON');
+
 function addChecks(program: Command): void {
   const policy = program.command('policy').description('Work with policy files.');
   addCommand(policy, 'policy check', 'Check a policy file and print what is wrong with it, by line.')
@@ -158,6 +182,16 @@ function addChecks(program: Command): void {
     .argument('<ROLE>', 'role of the database server; made if there is none')
     .action(async (role: string, _: object, command: Command) =>
       (await import('./commands/audit-reader.js')).runGrantReader(configOf('audit grant-reader', command), role),
+    );
+  withService(
+    addCommand(policy, 'policy diff', 'Try a policy on recorded events, and list the decisions that it would change.'),
+  )
+    .requiredOption('--candidate <FILE>', 'the policy to try (YAML)')
+    .option('--last <N>', 'how many of the newest events, at most 10000', '1000')
+    .option('--max-changes <N>', 'how many changes are listed, at most 1000; all are counted', '200')
+    .option('--fail-on-change', 'exit with 1 when a decision would change, or not all could be looked at in time')
+    .action(async (args: PolicyDiffArguments, command: Command) =>
+      (await import('./commands/policy-diff.js')).runPolicyDiff(configOf('policy diff', command), args),
     );
   const temporal = program.command('temporal').description('Prepare a Temporal server.');
   addCommand(temporal, 'temporal setup', 'Register the search attributes. It may be run again at any time.').action(

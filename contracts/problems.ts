@@ -47,6 +47,7 @@ export const PROBLEMS = {
   'callback.limit': 422,
   'subscription.limit': 422,
   'webhook.not_configured': 422,
+  'policy.diff_busy': 429,
   'capacity.worker': 429,
   'capacity.suspect': 429,
   'capacity.exports': 429,

@@ -12,6 +12,7 @@ import { inboundWebhookRoutes } from './inbound-webhooks';
 import { leaseRoutes } from './leases';
 import { metricsRoutes } from './metrics';
 import { policyRoutes } from './policy';
+import { policyDiffRoutes } from './policy-diff';
 import { replayRoutes } from './replay';
 import { sourceStateRoutes } from './source-state';
 import { subscriptionRoutes } from './subscriptions';
@@ -45,6 +46,7 @@ export const ROUTES: readonly Route[] = [
   ...callbackSecretRoutes,
   ...inboundWebhookRoutes,
   ...auditRoutes,
+  ...policyDiffRoutes,
   ...workerRoutes,
   ...leaseRoutes,
   ...adminWorkerRoutes,

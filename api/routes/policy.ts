@@ -6,10 +6,8 @@ import type { TokenScope } from '../../contracts/terminology';
 import { RULE_DECISIONS } from '../../contracts/policy';
 import { explainPolicy, type Explanation } from '../../domain/policy/explain';
 import { parsePolicy } from '../../domain/policy/parse';
-import { PolicyInvalid } from '../../domain/policy/policy-invalid';
-import type { CompiledPolicy } from '../../domain/policy/compile';
-import { activatePolicy, activePolicy, policyVersion, poolIds, type StoredPolicy } from '../../ledger/policies';
-import type { RouteDeps } from '../app-deps';
+import { activatePolicy, activePolicy, policyVersion, type StoredPolicy } from '../../ledger/policies';
+import { checkedPolicy } from '../checked-policy';
 import { route } from '../route';
 
 const policyAnswer = z
@@ -62,19 +60,6 @@ const yamlText = z
   .transform((source) => ({ source }))
   .meta({ type: 'string', description: 'The policy as YAML.' });
 const policyUpload = z.strictObject({ source: z.string() }).meta({ id: 'PolicyUpload' });
-
-/** Checks a policy text; all that is wrong with it, by line and rule, is the problem `policy.invalid`. */
-async function checkedPolicy(deps: RouteDeps, tenantId: string, source: string): Promise<CompiledPolicy> {
-  try {
-    return parsePolicy(source, { knownPools: await poolIds(deps.db, tenantId) }).policy;
-  } catch (error) {
-    if (!(error instanceof PolicyInvalid)) throw error;
-    throw new Problem('policy.invalid', 'The policy is refused as a whole; nothing has changed.', {
-      errors: error.items(),
-      extra: { problems: error.problems },
-    });
-  }
-}
 
 const putPolicy = route({
   method: 'put',

@@ -14,7 +14,8 @@ const replayOrder = z
   })
   .meta({ id: 'ReplayOrder' });
 
-const replayAnswer = z
+/** What a replay is answered with. */
+export const replayAnswer = z
   .object({
     /** The new workload. */
     workload_id: z.string(),

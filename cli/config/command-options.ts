@@ -2,6 +2,7 @@ import type { OptionName } from './options';
 
 const LOGS = ['logLevel', 'logFormat'] as const;
 const LEDGER = ['databaseUrl', 'databaseSchema'] as const;
+const SERVICE = ['apiToken', 'apiUrl', 'dataDir', ...LEDGER] as const;
 const SERVING = [...LEDGER, 'databasePoolSize', 'shutdownGrace', ...LOGS] as const;
 const CONTROL = [
   'suspectBackoff',
@@ -60,7 +61,10 @@ export const COMMAND_OPTIONS = {
   'backend list': [...BACKENDS],
   'backend probe': [...BACKENDS],
   'audit grant-reader': ['dataDir', ...LEDGER],
+  explain: [...SERVICE],
+  replay: [...SERVICE],
   'policy check': [],
+  'policy diff': [...SERVICE],
   'temporal setup': [],
   doctor: ['dataDir', 'apiUrl', 'agentUser', 'triggerPipe', 'lifecycleSocket', 'spoolDir', ...LEDGER],
   verify: ['dataDir', ...LEDGER],

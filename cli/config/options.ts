@@ -109,8 +109,13 @@ export const OPTIONS = {
     schema: z.string().regex(/^oww_[0-9a-z]{16}_[A-Za-z0-9_-]{43}$/, 'is not a worker credential (oww_…)'),
   }),
   apiUrl: withDefault('URL', 'http://127.0.0.1:8766', {
-    doc: 'Where the worker reaches the api.',
+    doc: 'Where the api is reached.',
     schema: httpUrl,
+  }),
+  apiToken: secret({
+    doc: 'API token. With one, the command goes through the api at the API URL, in the token’s tenant; without, through the ledger’s database.',
+    aliases: [],
+    schema: z.string().regex(/^owt_[0-9a-z]{16}_[A-Za-z0-9_-]{43}$/, 'is not an API token (owt_…)'),
   }),
   spoolDir: optional('DIR', {
     doc: 'Folder of this worker alone: received lifecycle that is not reported yet, and the leases it holds. It must survive restarts.',

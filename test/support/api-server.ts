@@ -51,6 +51,8 @@ export interface Ask {
 export interface TestApi {
   server: RunningServer;
   url: string;
+  /** Of its ledger, schema included. */
+  databaseUrl: string;
   db: Database;
   wakes: UnsentWake[];
   /** Everything the API has logged, line by line. */
@@ -99,6 +101,7 @@ export async function startTestApi(
   return {
     server,
     url: server.url,
+    databaseUrl: schema.url,
     db: direct,
     wakes,
     log,
