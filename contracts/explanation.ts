@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { CAPABILITY_KINDS } from './capabilities';
 import { RULE_DECISIONS } from './policy';
 import { DECISIONS, WORKLOAD_STATES } from './terminology';
 import { replayRecord } from './workload-record';
@@ -69,6 +70,19 @@ export const workloadExplanation = z
     rules: z.array(ruleExplanation),
     /** The matched rule as it was, every default filled in: terms, limits, grants. Durations in milliseconds. */
     rule: z.record(z.string(), z.unknown()).nullable(),
+    /** What each delivery was granted, resolved for this event. */
+    grants: z.array(
+      z.object({
+        hook: z.string(),
+        kind: z.enum(CAPABILITY_KINDS),
+        operations: z.array(z.string()),
+        /** Resources to the letter, and patterns of the policy. */
+        literals: z.array(z.string()),
+        globs: z.array(z.string()),
+        max_uses: z.int(),
+        ttl_ms: z.int(),
+      }),
+    ),
     /** Null when the decision used no dedupe key. */
     dedupe: z
       .object({

@@ -8,6 +8,7 @@ export function summarize(facts: Facts): string[] {
     ...origin(facts),
     ...decision(facts),
     ...dedupe(facts),
+    ...facts.grants.map(grant),
     ...people(facts),
     outcome(facts),
     ...facts.replays.map(
@@ -76,6 +77,11 @@ function dedupe({ dedupe: claim }: Facts): string[] {
         `The ${key} was held by ${holder ?? 'another workload'}; the replay went on without it, as it was asked to.`,
       ];
   }
+}
+
+function grant({ hook, kind, operations, literals, globs, max_uses }: Facts['grants'][number]): string {
+  const resources = [...literals, ...globs.map((glob) => `${glob} (pattern)`)].join(', ');
+  return `Each delivery may use the ${kind} hook ${hook} for ${operations.join(', ')} on ${resources}, ${max_uses} times at most.`;
 }
 
 /** What people did, in their own words. */

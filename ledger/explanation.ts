@@ -19,6 +19,7 @@ interface StoredCase extends WorkloadRow {
   event: { body: string | null; body_sha256: string; received_at: string };
   decision: StoredDecision | null;
   policy_source: string | null;
+  grants: (WorkloadExplanation['grants'][number] & { number: number })[];
   held_by: NonNullable<WorkloadExplanation['dedupe']>['held_by'];
   window_until: string | null;
   steps: { at: string; type: string; actor: string; detail: { reason?: unknown; operator_reason?: unknown } }[];
@@ -48,6 +49,9 @@ SELECT w.*,
      SELECT decision, rule_id, policy_version, policy_hash, reason, rule, dedupe_key, duplicate_of, trace, decided_at
      FROM decisions WHERE workload_id = w.workload_id) d) AS decision,
   p.source AS policy_source,
+  (SELECT coalesce(json_agg(g ORDER BY g.number), '[]') FROM (
+     SELECT number, hook, kind, operations, literals, globs, max_uses, ttl_ms FROM capability_grants
+     WHERE workload_id = w.workload_id) g) AS grants,
   (SELECT row_to_json(h) FROM (
      SELECT workload_id, state, source, event_id FROM workloads
      WHERE workload_id = coalesce(d.duplicate_of, r.bypassed_holder) AND tenant_id = w.tenant_id) h) AS held_by,
@@ -89,6 +93,7 @@ export async function explainWorkload(
       body_kept: event !== null,
     },
     ...(decision ? await decidedPart(compile, stored, decision, event) : UNDECIDED),
+    grants: stored.grants.map(({ number: _number, ...grant }) => grant),
     dedupe: dedupeOf(stored),
     ...stepsOf(stored),
     outcome: {

@@ -12,7 +12,7 @@ beforeAll(async () => {
     when(
       'entries',
       'event.source == "rss" && event.data.kind == "entry"',
-      `decision: dispatch, dedupe: { key: '"rss:" + event.data.id' }, to: { priority: 2 }`,
+      `decision: dispatch, dedupe: { key: '"rss:" + event.data.id' }, to: { priority: 2 }, capabilities: [{ hook: context-rss, operations: [show], resources: ['"entry:" + event.data.id', { glob: "feed:*" }], max_uses: 3 }]`,
     ),
   );
 });
@@ -46,6 +46,17 @@ test('a dispatched event: every rule with its sentence, key, rule and outcome', 
     not_recomputed_because: null,
     dedupe: { key: 'rss:1', outcome: 'claimed', held_by: null, window_until: expect.any(String) },
     rule: { to: { pool: 'default', priority: 2 } },
+    grants: [
+      {
+        hook: 'context-rss',
+        kind: 'context',
+        operations: ['show'],
+        literals: ['entry:1'],
+        globs: ['feed:*'],
+        max_uses: 3,
+        ttl_ms: 7_200_000,
+      },
+    ],
     outcome: { state: 'queued', closed: false, deliveries: 0 },
     replay_of: null,
     replays: [],
