@@ -9,7 +9,7 @@ import { PolicyInvalid } from '../domain/policy/policy-invalid';
 import { explainRecorded, policySaid, type RecordedDecision } from '../domain/policy/recorded-decision';
 import { summarize } from '../domain/explanation-summary';
 import type { Queryable } from './database';
-import { REPLAY_COLUMNS, replayRecordOf } from './replays';
+import { REPLAY_COLUMNS, replayRecordOf } from './replay-record';
 import type { WorkloadRow } from './workload-row';
 
 /** Gives the stored policy of a hash, compiled. */

@@ -5,7 +5,7 @@ import type { WorkloadState } from '../contracts/terminology';
 import { CAPABILITIES_COLUMN, capabilitiesOf, type StoredCapabilities } from './capability-record';
 import type { Queryable } from './database';
 import { decodeCursor, encodeCursor } from './list-cursor';
-import { REPLAY_COLUMNS, replayRecordOf } from './replays';
+import { REPLAY_COLUMNS, replayRecordOf } from './replay-record';
 import { CALLBACKS_OF_WORKLOAD } from './webhook-records';
 import type { WorkloadRow } from './workload-row';
 

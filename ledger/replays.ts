@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { SourceEvent } from '../contracts/events';
 import { Problem } from '../contracts/problems';
-import type { ReplayRecord } from '../contracts/workload-record';
 import { acceptEvent } from './accept';
 import type { Queryable } from './database';
 import type { UnsentWake } from './outbox';
@@ -125,12 +124,3 @@ export async function bypassesDedupe(tx: Queryable, row: WorkloadRow, holder: st
   );
   return rows.length > 0;
 }
-
-/** Columns of a {@link ReplayRecord}, the other side's id apart. */
-export const REPLAY_COLUMNS = 'reason, actor, replayed_at AS at, bypass_dedupe, bypassed_holder';
-
-/** A replay as the database's JSON has it. */
-export const replayRecordOf = (stored: ReplayRecord): ReplayRecord => ({
-  ...stored,
-  at: new Date(stored.at).toISOString(),
-});
