@@ -36,6 +36,8 @@ const step = z.strictObject({
   prompts: z.number().int().min(0).max(2).default(1),
   /** What the agent does about a chat message: `dies` gives `preempted` and a requeue, `polite` a short `completed`. */
   on_chat: z.enum(['dies', 'polite']).default('dies'),
+  /** Commands that the agent runs at each prompt, one after the other, before anything else. Default none. */
+  commands: z.array(z.array(z.string()).min(1)).default([]),
 });
 export type AgentStep = z.infer<typeof step>;
 

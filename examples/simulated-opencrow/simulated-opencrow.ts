@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { appendFileSync, constants, lstatSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { join } from 'node:path';
+import { runAgentCommand } from './agent-command';
 import { AgentRun } from './agent-run';
 import { stepFor, type AgentScript } from './agent-script';
 import { Inbox, PRIORITY, type InboxRow } from './inbox';
@@ -26,6 +27,7 @@ export type LogLine =
   | { type: 'started'; pid: number }
   | { type: 'received'; workload_id: string | null; line: string; inbox_id: number; invalid?: string }
   | { type: 'prompt'; workload_id: string; inbox_id: number; attempt: number }
+  | { type: 'command'; workload_id: string; exit_code: number | null; stdout: string; stderr: string }
   | { type: 'emitted'; workload_id: string; status: string; inbox_id: number; attempt: number; lost: string | null }
   | { type: 'scanner_died' };
 
@@ -125,7 +127,10 @@ export class SimulatedOpenCrow {
     const run = new AgentRun(step, row.attempt);
     this.#run = run;
     if (step.behaviour !== 'lose_running') await this.#emit(row, 'running', { priority: row.priority });
-    for (let prompt = 0; prompt < step.prompts; prompt += 1) this.#logPrompt(row);
+    for (let prompt = 0; prompt < step.prompts; prompt += 1) {
+      this.#logPrompt(row);
+      for (const command of step.commands) await this.#runCommand(row, command);
+    }
     const end = await run.end(() => this.chat('hello'));
     this.#run = null;
     if (step.behaviour !== 'lose_terminal') await this.#emit(row, end.status, end.details);
@@ -145,6 +150,11 @@ export class SimulatedOpenCrow {
 
   #requeue({ priority, content, metadata, attempt }: InboxRow): void {
     this.#inbox.enqueue({ priority, content, metadata, attempt: attempt + 1 });
+  }
+
+  async #runCommand(row: InboxRow, command: readonly string[]): Promise<void> {
+    const end = await runAgentCommand(command, row.content);
+    this.#log({ type: 'command', workload_id: row.metadata?.workload_id ?? '', ...end });
   }
 
   #logPrompt(row: InboxRow): void {

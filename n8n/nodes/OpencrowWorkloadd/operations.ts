@@ -15,6 +15,7 @@ import {
   pageOf,
   pollDelay,
 } from '../../shared/workloads';
+import type { AuthorizeFields } from '../../shared/capabilities';
 import type { WorkloadAction } from '../../shared/workloads';
 import { ask, errorOf, send } from '../api-call';
 
@@ -129,6 +130,7 @@ async function authorizeUse(this: IExecuteFunctions, item: number): Promise<Outc
   const request = authorize({
     token: this.getNodeParameter('capabilityToken', item) as string,
     hook: text.call(this, 'hook', item),
+    kind: this.getNodeParameter('kind', item) as AuthorizeFields['kind'],
     operation: this.getNodeParameter('hookOperation', item) as string,
     resource: this.getNodeParameter('hookResource', item) as string,
     idempotencyKey: text.call(this, 'idempotencyKey', item),

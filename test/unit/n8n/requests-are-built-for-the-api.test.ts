@@ -1,3 +1,4 @@
+import { authorizeRequest } from '../../../contracts/capabilities';
 import { pathOf, RequestError } from '../../../n8n/shared/api-request';
 import { authorize, isRefusal } from '../../../n8n/shared/capabilities';
 import { problemOf } from '../../../n8n/shared/problem';
@@ -20,11 +21,19 @@ test('an id cannot leave its place in a path, and is never empty', () => {
 });
 
 describe('capabilities', () => {
-  const fields = { token: 'owc_x', hook: 'context-rss', operation: 'show-entry', resource: 'entry:1419' };
+  const fields = {
+    token: 'owc_x',
+    hook: 'context-rss',
+    kind: 'context' as const,
+    operation: 'show-entry',
+    resource: 'entry:1419',
+  };
 
   test('an authorization carries exactly what was asked, and a key only where there is one', () => {
     expect(authorize({ ...fields, idempotencyKey: '' }).body).toEqual(fields);
-    expect(authorize({ ...fields, idempotencyKey: 'k' }).body).toEqual({ ...fields, idempotency_key: 'k' });
+    const built = authorize({ ...fields, idempotencyKey: 'k' }).body;
+    expect(built).toEqual({ ...fields, idempotency_key: 'k' });
+    expect(authorizeRequest.parse(built)).toEqual(built);
   });
 
   test.each(['token', 'hook', 'operation', 'resource'])('%s must be a text that is not empty', (name) => {

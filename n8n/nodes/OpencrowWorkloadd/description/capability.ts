@@ -42,6 +42,18 @@ export const capabilityProperties: INodeProperties[] = [
     displayOptions,
   },
   {
+    displayName: 'Hook Kind',
+    name: 'kind',
+    type: 'options',
+    options: [
+      { name: 'Context', value: 'context', description: 'The hook only reads' },
+      { name: 'Mutation', value: 'mutation', description: 'The hook changes something' },
+    ],
+    default: 'context',
+    description: 'What the hook does; a grant of one kind never opens a hook of the other',
+    displayOptions,
+  },
+  {
     displayName: 'Hook Operation',
     name: 'hookOperation',
     type: 'string',
@@ -66,8 +78,8 @@ export const capabilityProperties: INodeProperties[] = [
     name: 'idempotencyKey',
     type: 'string',
     default: '',
-    placeholder: '={{ $json.body.idempotency_key }}',
-    description: 'Attempts with the same key count as one use',
+    description:
+      'Attempts with the same key count as one use; the execution ID counts retries of this node once. Never take it from the request: an agent that repeats its key would not be counted.',
     displayOptions,
   },
   {
