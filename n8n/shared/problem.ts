@@ -14,12 +14,15 @@ export function problemOf({ status, body }: ApiAnswer): ProblemText {
   const message = `${code}: ${textOf(problem['detail']) ?? textOf(problem['title']) ?? `the service answered ${status}`}`;
   const reason = textOf(problem['reason']);
   const requestId = textOf(problem['request_id']);
+  const items = itemsOf(problem['errors']);
   const lines = [
-    ...itemsOf(problem['errors']),
+    ...items,
     ...(reason === undefined ? [] : [`reason: ${reason}`]),
     ...(requestId === undefined ? [] : [`request id: ${requestId}`]),
   ];
-  return { message, description: lines.join('\n'), httpCode: String(status) };
+  // Where n8n shows only one of the two it is the description.
+  const description = [...(items.length > 0 ? [] : [message]), ...lines].join('\n');
+  return { message, description, httpCode: String(status) };
 }
 
 function itemsOf(errors: unknown): string[] {

@@ -34,6 +34,7 @@ export class N8n {
       N8N_TEMPLATES_ENABLED: 'false',
       N8N_PERSONALIZATION_ENABLED: 'false',
       N8N_HIRING_BANNER_ENABLED: 'false',
+      N8N_VERIFIED_PACKAGES_ENABLED: 'false',
       N8N_LOG_LEVEL: 'info',
       GENERIC_TIMEZONE: 'UTC',
       DB_TYPE: 'postgresdb',

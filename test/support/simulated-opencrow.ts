@@ -54,7 +54,8 @@ export async function startOpenCrow(options: {
     ...['--session-dir', sessionDir, '--lifecycle-socket', lifecycleSocket, '--instance', instance],
     ...['--script', JSON.stringify(script), '--received-log', join(sessionDir, 'log.jsonl'), '--exit-with-stdin'],
   ];
-  const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ['pipe', 'pipe', 'pipe'] });
+  // Jest gives each test file an environment of its own.
+  const child = spawn(process.execPath, args, { cwd: ROOT, env: process.env, stdio: ['pipe', 'pipe', 'pipe'] });
   const crow = new OpenCrowProcess(child, sessionDir, (line) => void child.stdin.write(line));
   await crow.output(/"ready":true/);
   return crow;

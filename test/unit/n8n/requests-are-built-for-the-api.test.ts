@@ -124,7 +124,11 @@ test('a problem is shown with its code, its detail and every pointer', () => {
     description: '/event_id is too long\nrequest id: r1',
     httpCode: '422',
   });
-  expect(problemOf({ status: 502, headers: {}, body: '<html>' }).message).toBe('http.502: the service answered 502');
+  const gateway = 'http.502: the service answered 502';
+  expect(problemOf({ status: 502, headers: {}, body: '<html>' })).toMatchObject({
+    message: gateway,
+    description: gateway,
+  });
 });
 
 describe('subscriptions', () => {
