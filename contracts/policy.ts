@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import { CAPABILITY_KINDS, CAPABILITY_LIMITS, offeredCapabilities, type CapabilityKind } from './capabilities';
 import { duration, formatDuration, parseDuration } from './duration';
+import { debounce, dedupe, flowContradictions, limits, type FlowSnapshot, type OnDuplicate } from './flow-control';
 import { slug } from './ids';
+import { expression, MAX_EXPRESSION_CHARS, policyText as text } from './policy-text';
 
 /** Bounds of a policy document. */
 export const POLICY_LIMITS = {
@@ -9,7 +11,7 @@ export const POLICY_LIMITS = {
   documentBytes: 192 * 1024,
   rules: 1000,
   /** Characters of one CEL expression. */
-  expressionChars: 8192,
+  expressionChars: MAX_EXPRESSION_CHARS,
   /** YAML aliases that may be expanded. */
   aliases: 100,
 } as const;
@@ -39,33 +41,11 @@ type DeadlineTable = Record<keyof typeof DEFAULT_DEADLINES, number>;
 /** Approval of a `hold` rule that says nothing about it; `deadline` in milliseconds. */
 export const DEFAULT_HOLD = { deadline: ms('24h'), then: 'deny' } as const;
 
-/** Text that a database and a JSON document can hold: no NUL, no lone surrogates. */
-const text = (max: number, message = 'must be text') =>
-  z
-    .string(message)
-    .min(1, 'must not be empty')
-    .max(max, `must be at most ${max} characters`)
-    .refine((value) => !/[\0\p{Cs}]/u.test(value), 'must not hold NUL or lone surrogates');
-
 const shortText = text(200).refine(
   (value) => !/[\p{Cc}\p{Zl}\p{Zp}]/u.test(value),
   'must be one line of printable characters',
 );
-const expression = text(POLICY_LIMITS.expressionChars, 'must be a CEL expression in quotes, e.g. "true"');
 const unique = (values: readonly unknown[]): boolean => new Set(values).size === values.length;
-
-const dedupe = z.strictObject({
-  /** CEL string: events of the tenant with the same key are the same work. 1–1,024 characters at run time. */
-  key: expression,
-  /** How long a key stays taken after it was claimed; in any case while its workload is open. `0s`–`365d`. Default `24h`. */
-  window: duration('0s', '365d').default(ms('24h')),
-  /** What becomes of an event whose key is taken. Only `drop` (decision `duplicate`) is available. Default `drop`. */
-  on_duplicate: z
-    .enum(['drop', 'queue', 'supersede', 'coalesce'])
-    .refine((mode) => mode === 'drop', 'is not available yet: only drop is')
-    .transform(() => 'drop' as const)
-    .default('drop'),
-});
 
 const to = z.strictObject({
   /** Whose workers do the work. Default `default`. */
@@ -204,6 +184,10 @@ export const policyRule = z
     reason: shortText.optional(),
     /** Default none: every event is work of its own. */
     dedupe: dedupe.optional(),
+    /** How many at once and how often. Default none. */
+    limits: limits.optional(),
+    /** Default none: each event is work at once. */
+    debounce: debounce.optional(),
     to: to.prefault({}),
     trigger: trigger.prefault({}),
     deadlines: deadlines.prefault({}),
@@ -222,6 +206,7 @@ export const policyRule = z
     if (rule.hold && rule.decision !== 'hold') {
       context.addIssue({ code: 'custom', path: ['hold'], message: 'is allowed only with decision hold' });
     }
+    for (const found of flowContradictions(rule)) context.addIssue({ code: 'custom', ...found });
   });
 export type PolicyRule = z.output<typeof policyRule>;
 
@@ -249,8 +234,10 @@ export interface RuleSnapshot {
   id: string;
   decision: RuleDecision;
   reason: string;
-  /** `window` in milliseconds. */
-  dedupe: { window: number; on_duplicate: 'drop' } | null;
+  /** `window` in milliseconds; 0 unless `drop`. */
+  dedupe: { window: number; on_duplicate: OnDuplicate } | null;
+  /** Absent in rules that were kept before there were limits. */
+  flow?: FlowSnapshot;
   to: { pool: string; executor: 'opencrow'; priority: number };
   trigger: { prompt: string | null; include: string[]; response_policy: string | null };
   /** In milliseconds. */

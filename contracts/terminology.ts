@@ -55,6 +55,14 @@ export type ExecutorKind = (typeof EXECUTORS)[number];
 export const DEADLINES = ['hold', 'queued', 'start', 'run', 'resume', 'total', 'late'] as const;
 export type DeadlineKind = (typeof DEADLINES)[number];
 
+/** What a queued workload may wait for before it is offered, in the order in which it passes them. */
+export const GATES = ['debounce', 'key', 'concurrency', 'rate'] as const;
+export type Gate = (typeof GATES)[number];
+
+/** How an event came to be covered by another one's workload. */
+export const ABSORBED_HOW = ['dropped', 'coalesced', 'superseded', 'debounced'] as const;
+export type AbsorbedHow = (typeof ABSORBED_HOW)[number];
+
 /** Rights of an API token. `admin` is one tenant, `operator` is all tenants and the pools. */
 export const TOKEN_SCOPES = [
   'events:write',

@@ -48,6 +48,14 @@ export interface Claim {
     token: string;
     offered: OfferedCapability[];
   };
+  /** Events that this work covers beside its own, by coalesce or debounce; absent when there are none. */
+  absorbed?: AbsorbedEvents | undefined;
+}
+
+/** How many events are covered (10,000 at most), and the ids of up to 200 of them, the newest first. */
+export interface AbsorbedEvents {
+  count: number;
+  event_ids: string[];
 }
 
 /**

@@ -26,6 +26,8 @@ export interface WorkloadView {
   next: 'offer' | 'wait' | 'end';
   /** Milliseconds to the next deadline by the ledger's clock; null when `end`. */
   wait_ms: number | null;
+  /** It is in lanes, where it waits for others or others for it; absent otherwise. */
+  laned?: true;
 }
 
 /**

@@ -1,7 +1,15 @@
 import { z } from 'zod';
 import { capabilitiesRecord } from './capabilities';
 import { LIFECYCLE_EFFECTS } from './lifecycle';
-import { DEADLINES, DECISIONS, EXECUTORS, LIFECYCLE_STATUSES, WORKLOAD_STATES } from './terminology';
+import {
+  ABSORBED_HOW,
+  DEADLINES,
+  DECISIONS,
+  EXECUTORS,
+  GATES,
+  LIFECYCLE_STATUSES,
+  WORKLOAD_STATES,
+} from './terminology';
 import { callbackRecord } from './webhooks';
 
 /** What the API shows of a workload. Times are RFC 3339 in UTC, judged by the ledger's clock. */
@@ -58,6 +66,10 @@ export const workloadSummary = z
     delivery: count,
     /** The clock it runs against now. */
     deadline: z.object({ kind: z.enum(DEADLINES), at: time }).nullable(),
+    /** The gate at which it waits for its turn; null when it waits at none. */
+    waiting_for: z.enum(GATES).nullable(),
+    /** When that gate opens by itself; null when it is not a matter of time, or others come first. */
+    opens_at: time.nullable(),
     /** Nothing more can happen without an operator. */
     closed: z.boolean(),
     /** A report after `lost` corrected the outcome. */
@@ -146,6 +158,27 @@ export const replayRecord = z
   })
   .meta({ id: 'Replay' });
 export type ReplayRecord = z.infer<typeof replayRecord>;
+/** An event that is covered by another one's workload. */
+const absorbedEvent = z
+  .object({ workload_id: z.string(), event_id: z.string(), how: z.enum(ABSORBED_HOW), at: time })
+  .meta({ id: 'AbsorbedEvent' });
+
+/** Approval of a workload that was held. */
+const holdRecord = z
+  .object({
+    asked_at: time,
+    /** When `then` decides. */
+    deadline_at: time,
+    then: z.enum(['deny', 'dispatch']),
+    /** `expired`: nobody answered, and `then` decided. Null while it is waited for, and when it was cancelled. */
+    answer: z.enum(['approved', 'denied', 'expired']).nullable(),
+    /** Who answered, e.g. `token:<id>`. */
+    by: z.string().nullable(),
+    at: time.nullable(),
+    /** Why, in their words. */
+    reason: z.string().nullable(),
+  })
+  .meta({ id: 'Hold' });
 
 /** Rows of each kind that a record shows at most; of more the newest. */
 export const MAX_RECORD_ROWS = 1000;
@@ -169,6 +202,12 @@ export const workloadRecord = workloadSummary
     decision: decisionRecord.nullable(),
     /** What its deliveries may ask of hooks, and did; null when nothing is granted. */
     capabilities: capabilitiesRecord.nullable(),
+    /** Null unless policy said `hold`. */
+    hold: holdRecord.nullable(),
+    /** The workload that covers this event; null when it stands for itself. */
+    absorbed_by: z.string().nullable(),
+    /** Events that this workload covers, also through others, in order; at most 1,000. */
+    absorbed: z.array(absorbedEvent),
     /** In order; at most the newest 1,000, as `lifecycle` and `timeline` are. */
     deliveries: z.array(deliveryRecord),
     /** In the order received. */

@@ -25,6 +25,8 @@ export const DEBUG_POINTS = [
   'webhook-concluded',
   'seal-uncommitted',
   'seal-committed',
+  'pump-uncommitted',
+  'pump-committed',
 ] as const;
 export type DebugPoint = (typeof DEBUG_POINTS)[number];
 

@@ -1,4 +1,11 @@
-import type { DeadlineKind, Decision, LifecycleStatus, TerminalStatus, WorkloadState } from '../contracts/terminology';
+import type {
+  DeadlineKind,
+  Decision,
+  Gate,
+  LifecycleStatus,
+  TerminalStatus,
+  WorkloadState,
+} from '../contracts/terminology';
 
 /** The durations a workload runs against, in milliseconds. */
 export type Deadlines = Record<Exclude<DeadlineKind, 'hold'>, number>;
@@ -30,12 +37,16 @@ export interface WorkloadProgress {
   /** Nothing more can happen without an operator. */
   closed: boolean;
   mayStillRun: boolean;
+  /** The gate it has to pass before it is offered; null when none is left. Only while held or queued. */
+  waitingFor: Gate | null;
   terms: WorkloadTerms;
 }
 
 /** A thing that happened, or that somebody asked for. */
 export type Fact =
-  | { type: 'admitted'; decision: Decision; reason: string }
+  | { type: 'admitted'; decision: Decision; reason: string; gate?: Gate | null }
+  | { type: 'opened'; next: Gate | null }
+  | { type: 'superseded'; how: 'superseded' | 'debounced' }
   | { type: 'approved' }
   | { type: 'approval_denied' }
   | { type: 'intent' }
@@ -45,7 +56,7 @@ export type Fact =
   | { type: 'lifecycle'; delivery: number; status: LifecycleStatus }
   | { type: 'deadline' }
   | { type: 'cancelled' }
-  | { type: 'redelivered' }
+  | { type: 'redelivered'; gate?: Gate | null }
   | { type: 'resolved'; outcome: TerminalStatus };
 
 /** How a fact was taken. `recorded` changes nothing; `conflict` is refused with the reason. */

@@ -1,4 +1,11 @@
-import type { DeadlineKind, Decision, LifecycleStatus, TerminalStatus, WorkloadState } from '../contracts/terminology';
+import type {
+  DeadlineKind,
+  Decision,
+  Gate,
+  LifecycleStatus,
+  TerminalStatus,
+  WorkloadState,
+} from '../contracts/terminology';
 import type { Fact, Transition, Verdict, WorkloadProgress } from './workload-progress';
 
 /** Free attempts before a workload is given up as `dead`. */
@@ -28,6 +35,13 @@ const CLOSING: readonly WorkloadState[] = [
   'denied',
 ];
 
+/** A workload may be handed over now: it is queued and has passed every gate. */
+export const isOffered = ({ state, waitingFor }: Pick<WorkloadProgress, 'state' | 'waitingFor'>): boolean =>
+  state === 'queued' && waitingFor === null;
+
+/** An operator may have it handed over once more. */
+export const isRedeliverable = (state: WorkloadState): boolean => REDELIVERABLE.includes(state);
+
 export const isAwaitingExecutor = (state: WorkloadState): boolean => AWAITING_EXECUTOR.includes(state);
 
 /**
@@ -38,7 +52,7 @@ export function transition(progress: WorkloadProgress, fact: Fact, now: number):
   switch (fact.type) {
     case 'admitted':
       return progress.state === 'accepted'
-        ? admitted(progress, fact.decision, fact.reason, now)
+        ? admitted({ ...progress, waitingFor: fact.gate ?? null }, fact.decision, fact.reason, now)
         : conflict(progress, 'already_admitted');
     case 'approved':
       return progress.state === 'held' ? enqueue(progress, now, 'approved') : conflict(progress, 'not_held');
@@ -46,8 +60,12 @@ export function transition(progress: WorkloadProgress, fact: Fact, now: number):
       return progress.state === 'held'
         ? moved(progress, 'denied', 'approval_denied', now)
         : conflict(progress, 'not_held');
+    case 'opened':
+      return opened(progress, fact.next, now);
+    case 'superseded':
+      return cancelled(progress, now, fact.how);
     case 'intent':
-      return progress.state === 'queued'
+      return isOffered(progress)
         ? moved({ ...progress, delivery: progress.delivery + 1 }, 'delivered', 'intent_recorded', now)
         : conflict(progress, 'not_queued');
     case 'not_delivered':
@@ -57,7 +75,7 @@ export function transition(progress: WorkloadProgress, fact: Fact, now: number):
     case 'attempt_failed':
       return attemptFailed(progress, now);
     case 'undeliverable':
-      return progress.state === 'queued'
+      return isOffered(progress)
         ? moved(progress, progress.delivery > 0 ? 'lost' : 'refused', fact.reason, now)
         : conflict(progress, 'not_queued');
     case 'lifecycle':
@@ -67,7 +85,7 @@ export function transition(progress: WorkloadProgress, fact: Fact, now: number):
     case 'cancelled':
       return cancelled(progress, now);
     case 'redelivered':
-      return redelivered(progress, now);
+      return redelivered(progress, fact.gate ?? null, now);
     case 'resolved':
       return progress.state === 'lost'
         ? moved({ ...progress, mayStillRun: false }, fact.outcome, 'resolved_by_operator', now, 'corrected')
@@ -85,11 +103,21 @@ function admitted(progress: WorkloadProgress, decision: Decision, reason: string
 
 function enqueue(progress: WorkloadProgress, now: number, reason: string): Transition {
   const { queued, total } = progress.terms.deadlines;
-  return moved({ ...progress, queuedUntil: now + queued, totalAt: now + total, attempts: 0 }, 'queued', reason, now);
+  const told = progress.waitingFor === null ? reason : waitingReason(progress.waitingFor);
+  return moved({ ...progress, queuedUntil: now + queued, totalAt: now + total, attempts: 0 }, 'queued', told, now);
+}
+
+const waitingReason = (gate: Gate): string => `waiting_for_${gate}`;
+
+/** A gate opened; the next one, if there is any, is waited for. */
+function opened(progress: WorkloadProgress, next: Gate | null, now: number): Transition {
+  if (progress.state !== 'queued' || progress.waitingFor === null) return conflict(progress, 'not_waiting');
+  const reason = next === null ? 'turn_came' : waitingReason(next);
+  return moved({ ...progress, waitingFor: next }, 'queued', reason, now);
 }
 
 function attemptFailed(progress: WorkloadProgress, now: number): Transition {
-  if (progress.state !== 'queued') return conflict(progress, 'not_queued');
+  if (!isOffered(progress)) return conflict(progress, 'not_queued');
   const attempts = progress.attempts + 1;
   if (attempts < MAX_ATTEMPTS) {
     return { verdict: 'applied', path: [], reason: 'attempt_failed', next: { ...progress, attempts } };
@@ -156,21 +184,21 @@ function deadline(progress: WorkloadProgress, now: number): Transition {
   }
 }
 
-function cancelled(progress: WorkloadProgress, now: number): Transition {
+function cancelled(progress: WorkloadProgress, now: number, reason?: string): Transition {
   if (isAwaitingExecutor(progress.state)) {
-    return moved({ ...progress, mayStillRun: true }, 'cancelled', 'cancelled_after_intent', now);
+    return moved({ ...progress, mayStillRun: true }, 'cancelled', reason ?? 'cancelled_after_intent', now);
   }
   if (BEFORE_INTENT.includes(progress.state)) {
     const mayStillRun = progress.delivery > 0;
-    return moved({ ...progress, mayStillRun }, 'cancelled', 'cancelled_before_intent', now);
+    return moved({ ...progress, mayStillRun }, 'cancelled', reason ?? 'cancelled_before_intent', now);
   }
   return conflict(progress, 'already_ended');
 }
 
-function redelivered(progress: WorkloadProgress, now: number): Transition {
-  if (!REDELIVERABLE.includes(progress.state)) return conflict(progress, 'not_redeliverable');
+function redelivered(progress: WorkloadProgress, waitingFor: Gate | null, now: number): Transition {
+  if (!isRedeliverable(progress.state)) return conflict(progress, 'not_redeliverable');
   const maxDeliveries = Math.max(progress.maxDeliveries, progress.delivery + 1);
-  const reopened = { ...progress, maxDeliveries, mayStillRun: false, lateUntil: null, closed: false };
+  const reopened = { ...progress, maxDeliveries, mayStillRun: false, lateUntil: null, closed: false, waitingFor };
   return enqueue(reopened, now, 'redelivered_by_operator');
 }
 
@@ -199,7 +227,8 @@ function moved(
 ): Transition {
   const lateUntil = state === 'lost' ? now + progress.terms.deadlines.late : null;
   const closed = CLOSING.includes(state);
-  const next: WorkloadProgress = { ...progress, state, lateUntil, closed, deadline: null };
+  const waitingFor = state === 'queued' || state === 'held' ? progress.waitingFor : null;
+  const next: WorkloadProgress = { ...progress, state, lateUntil, closed, waitingFor, deadline: null };
   return { verdict, path: [state], reason, next: { ...next, deadline: deadlineIn(next, now) } };
 }
 

@@ -65,6 +65,7 @@ export const claimAnswer = z
         offered: z.array(z.object({ hook: z.string(), operations: z.array(z.string()) })),
       })
       .optional(),
+    absorbed: z.object({ count: z.number(), event_ids: z.array(z.string()) }).optional(),
   })
   .transform(({ lease_token, capability, ...claim }): GrantedClaim => {
     return {

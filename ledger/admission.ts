@@ -7,8 +7,11 @@ import { debugPoint } from '../domain/debug-point';
 import type { Evaluation } from '../domain/policy/evaluate';
 import type { WorkloadTerms } from '../domain/workload-progress';
 import { recordGrants } from './capability-grants';
+import type { LaneSpec } from '../domain/lane-specs';
+import { noteAbsorbed } from './absorbed';
 import { applyFact } from './change';
 import type { Database, Queryable } from './database';
+import { enterLanes, lockLanesOf, type Entered } from './enter-lanes';
 import { policyVersion } from './policies';
 import { bypassesDedupe } from './replays';
 import { lockWorkload, viewOf, type WorkloadRow } from './workload-row';
@@ -44,18 +47,20 @@ export async function admit(db: Database, evaluate: Evaluate, workloadId: string
 
     const { event, policy } = await readCase(tx, row);
     const evaluation = policy ? await evaluate(policy, event, row.tenant_id) : NO_POLICY;
+    const specs = await lockLanesOf(tx, row, evaluation);
     const held = await claimKey(tx, row, evaluation);
     const holder = held !== null && (await bypassesDedupe(tx, row, held)) ? null : held;
-    const decision: Decision = holder === null ? evaluation.decision : 'duplicate';
-    const reason = holder === null ? evaluation.reason : 'dedupe_key_held';
+    const entered = holder === null ? await enterLanes(tx, row, evaluation, specs) : droppedFor(holder);
+    const { decision, reason, absorbedBy, lanes, gate } = entered;
+    if (holder !== null) await noteAbsorbed(tx, row.workload_id, holder, 'dropped');
 
-    await recordDecision(tx, row, { policy, evaluation, decision, reason, holder });
-    if (decision !== 'duplicate') await recordGrants(tx, row, evaluation.grants);
-    const admitted = { ...row, ...dispatchColumns(evaluation) };
+    await recordDecision(tx, row, { policy, evaluation, decision, reason, holder: absorbedBy, lanes });
+    if (decision === evaluation.decision) await recordGrants(tx, row, evaluation.grants);
+    const admitted = { ...row, ...dispatchColumns(evaluation), lanes };
     const change = await applyFact(
       tx,
       admitted,
-      { type: 'admitted', decision, reason },
+      { type: 'admitted', decision, reason, gate },
       {
         actor: 'policy',
         wake: false,
@@ -66,6 +71,14 @@ export async function admit(db: Database, evaluate: Evaluate, workloadId: string
     return viewOf(change.row);
   });
 }
+
+const droppedFor = (holder: string): Entered => ({
+  decision: 'duplicate',
+  reason: 'dedupe_key_held',
+  absorbedBy: holder,
+  lanes: null,
+  gate: null,
+});
 
 async function readCase(
   tx: Queryable,
@@ -89,7 +102,11 @@ async function readCase(
 /** Claims the rule's dedupe key; null when it is claimed (or none is needed), else the workload that holds it. */
 async function claimKey(tx: Queryable, row: WorkloadRow, evaluation: Evaluation): Promise<string | null> {
   const { dedupeKey, rule } = evaluation;
-  if (dedupeKey === null || !rule?.dedupe || (evaluation.decision !== 'dispatch' && evaluation.decision !== 'hold')) {
+  if (
+    dedupeKey === null ||
+    rule?.dedupe?.on_duplicate !== 'drop' ||
+    (evaluation.decision !== 'dispatch' && evaluation.decision !== 'hold')
+  ) {
     return null;
   }
   return claimDedupeKey(tx, row, dedupeKey, rule.dedupe.window);
@@ -129,6 +146,7 @@ interface DecisionRecord {
   decision: Decision;
   reason: string;
   holder: string | null;
+  lanes: LaneSpec[] | null;
 }
 
 async function recordDecision(tx: Queryable, row: WorkloadRow, record: DecisionRecord): Promise<void> {
@@ -140,7 +158,8 @@ async function recordDecision(tx: Queryable, row: WorkloadRow, record: DecisionR
          dedupe_key, duplicate_of, trace)
        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
      )
-     UPDATE workloads SET rule_id = $4, pool_id = $12, executor = $13, priority = $14, terms = $15, max_deliveries = $16
+     UPDATE workloads SET rule_id = $4, pool_id = $12, executor = $13, priority = $14, terms = $15, max_deliveries = $16,
+       lanes = $17
      WHERE workload_id = $1`,
     [
       row.workload_id,
@@ -159,6 +178,7 @@ async function recordDecision(tx: Queryable, row: WorkloadRow, record: DecisionR
       columns.priority,
       columns.terms && JSON.stringify(columns.terms),
       columns.max_deliveries,
+      record.lanes && JSON.stringify(record.lanes),
     ],
   );
 }

@@ -52,6 +52,8 @@ function changedRow(row: WorkloadRow, { next, path, reason, verdict }: Transitio
     deadline_at: date(next.deadline?.at ?? null),
     closed: next.closed,
     may_still_run: next.mayStillRun,
+    waiting_for: next.waitingFor,
+    opens_at: next.waitingFor === row.waiting_for ? row.opens_at : null,
     corrected: row.corrected || verdict === 'corrected',
     wake_seq: wake ? String(BigInt(row.wake_seq) + 1n) : row.wake_seq,
     news_seq: path.length > 0 ? row.news_seq + 1 : row.news_seq,
@@ -66,7 +68,7 @@ WITH workload AS (
     max_deliveries = $8, queued_until = $9, total_at = $10, late_until = $11, deadline_kind = $12, deadline_at = $13,
     closed = $14, may_still_run = $15, corrected = $16,
     wake_at = CASE WHEN wake_seq < $17 THEN clock_timestamp() ELSE wake_at END, wake_seq = $17,
-    news_seq = $26
+    news_seq = $26, waiting_for = $32, opens_at = $33
   WHERE workload_id = $1
 ), lease AS (
   UPDATE leases SET
@@ -126,6 +128,8 @@ async function write(
     context.actor,
     JSON.stringify(auditSteps(before, decided, context)),
     ...newsParameters(after, decided.path.length > 0),
+    after.waiting_for,
+    after.opens_at,
   ]);
 }
 

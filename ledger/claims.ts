@@ -133,7 +133,8 @@ function heldBy(lease: LeaseRow | null, principal: WorkerPrincipal, row: Workloa
       },
     );
   }
-  if (row.state !== 'queued') return notNeeded(row);
+  // One that waits for its turn is offered anew when it comes, so an offer that is still about has nothing to do.
+  if (row.state !== 'queued' || row.waiting_for !== null) return notNeeded(row);
   if (row.deadline_at !== null && row.deadline_at <= row.now) return notNeeded(row);
   if (lease && isLive(lease) && lease.worker_id !== principal.workerId) {
     const retryAfterMs = Math.max(100, lease.expires_at.getTime() - lease.now.getTime());
@@ -143,7 +144,8 @@ function heldBy(lease: LeaseRow | null, principal: WorkerPrincipal, row: Workloa
 }
 
 function notNeeded(row: WorkloadRow): Problem {
-  return new Problem('workload.not_needed', `The workload is ${row.state}; nothing is to be handed over.`, {
+  const standsAt = row.waiting_for === null ? row.state : `waiting for its turn (${row.waiting_for})`;
+  return new Problem('workload.not_needed', `The workload is ${standsAt}; nothing is to be handed over.`, {
     extra: standing(row),
   });
 }

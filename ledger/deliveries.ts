@@ -54,7 +54,11 @@ async function fenced<T>(
 export async function recordIntent(db: Database, write: FencedWrite, intentKey: string): Promise<IntentGranted> {
   return fenced(db, write, 'intent', async (tx, row, lease) => {
     if (lease.delivery !== null) return repeatedIntent(tx, row, lease, intentKey);
-    if (row.state !== 'queued' || (row.deadline_at !== null && row.deadline_at <= row.now)) {
+    if (
+      row.state !== 'queued' ||
+      row.waiting_for !== null ||
+      (row.deadline_at !== null && row.deadline_at <= row.now)
+    ) {
       throw new Problem('workload.not_needed', `The workload is ${row.state}.`, {
         extra: { state: row.state, wait_ms: waitMs(row) },
       });

@@ -4,6 +4,7 @@ import type { RuleSnapshot } from '../contracts/policy';
 import type { Claim } from '../contracts/worker-protocol';
 import { randomSecret, secretHash } from '../domain/secret';
 import { mintCapability } from './capability-grants';
+import { absorbedForClaim } from './absorbed';
 import type { Queryable } from './database';
 import type { LeaseRow } from './lease';
 import type { WorkerPrincipal } from './workers';
@@ -61,6 +62,7 @@ export async function grantLease(
   const capability = rule.capabilities?.length
     ? await mintCapability(tx, row, number, `worker:${principal.workerId}`)
     : undefined;
+  const absorbed = row.lanes && (await absorbedForClaim(tx, row.workload_id));
   return {
     work_id: row.workload_id,
     tenant_id: row.tenant_id,
@@ -78,5 +80,6 @@ export async function grantLease(
       response_policy: rule.trigger.response_policy ?? null,
     },
     ...(capability && { capability }),
+    ...(absorbed && { absorbed }),
   };
 }

@@ -3,8 +3,10 @@ import { Problem } from '../contracts/problems';
 import type { TerminalStatus } from '../contracts/terminology';
 import type { Fact } from '../domain/workload-progress';
 import { claimDedupeKey } from './admission';
+import { isRedeliverable } from '../domain/workload-state';
 import { applyFact } from './change';
 import type { Database, Queryable } from './database';
+import { lockLanesAgain, reenterLanes } from './enter-lanes';
 import { lockWorkload, type WorkloadRow } from './workload-row';
 
 /** What an operator can ask of a workload. `resolve` states the outcome of a lost one. */
@@ -37,9 +39,10 @@ export async function operate(db: Database, order: OperatorOrder, action: Operat
 
 /** {@link operate} inside a transaction of the caller's. */
 export async function operateWithin(tx: Queryable, order: OperatorOrder, action: OperatorAction): Promise<WorkloadRow> {
+  if (action.action === 'redeliver') await lockLanesAgain(tx, order.workloadId);
   const row = await lockWorkload(tx, order.workloadId);
   if (!row || row.tenant_id !== order.tenantId) throw new Problem('not_found', 'No such workload.');
-  const fact: Fact = action.action === 'resolve' ? { type: 'resolved', outcome: action.outcome } : FACTS[action.action];
+  const fact = await factOf(tx, row, action);
   const change = await applyFact(tx, row, fact, {
     actor: order.actor,
     wake: true,
@@ -56,6 +59,14 @@ export async function operateWithin(tx: Queryable, order: OperatorOrder, action:
   }
   if (action.action === 'redeliver') await reclaimKey(tx, row);
   return change.row;
+}
+
+async function factOf(tx: Queryable, row: WorkloadRow, action: OperatorAction): Promise<Fact> {
+  if (action.action === 'resolve') return { type: 'resolved', outcome: action.outcome };
+  const fact = FACTS[action.action];
+  return fact.type === 'redelivered' && isRedeliverable(row.state)
+    ? { ...fact, gate: await reenterLanes(tx, row) }
+    : fact;
 }
 
 /** A redelivered workload needs its dedupe key again; it is refused while another one holds it. */

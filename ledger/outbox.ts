@@ -12,6 +12,8 @@ export interface UnsentWake {
   closed: boolean;
   wake_seq: string;
   wait_ms: number | null;
+  /** It is in lanes, where others may wait for it. */
+  laned?: boolean;
 }
 
 export const unsentOf = (row: WorkloadRow): UnsentWake => ({
@@ -23,6 +25,7 @@ export const unsentOf = (row: WorkloadRow): UnsentWake => ({
   closed: row.closed,
   wake_seq: row.wake_seq,
   wait_ms: waitMs(row),
+  laned: row.lanes !== null,
 });
 
 /**

@@ -4,6 +4,7 @@ import type { SourceEvent } from '../contracts/events';
 import type { WorkloadState } from '../contracts/terminology';
 import { CAPABILITIES_COLUMN, capabilitiesOf, type StoredCapabilities } from './capability-record';
 import type { Queryable } from './database';
+import { FLOW_COLUMNS, flowOf, type FlowColumns } from './flow-record';
 import { decodeCursor, encodeCursor } from './list-cursor';
 import { REPLAY_COLUMNS, replayRecordOf } from './replay-record';
 import { CALLBACKS_OF_WORKLOAD } from './webhook-records';
@@ -85,6 +86,8 @@ export function summaryOf(row: WorkloadRow): WorkloadSummaryRecord {
       row.closed || row.deadline_kind === null || row.deadline_at === null
         ? null
         : { kind: row.deadline_kind, at: row.deadline_at.toISOString() },
+    waiting_for: row.waiting_for,
+    opens_at: row.waiting_for === null ? null : (row.opens_at?.toISOString() ?? null),
     closed: row.closed,
     corrected: row.corrected,
     double_execution: row.double_execution,
@@ -96,7 +99,7 @@ export function summaryOf(row: WorkloadRow): WorkloadSummaryRecord {
 }
 
 type StoredDecision = Omit<DecisionRecord, 'trace'> & { trace: string };
-interface StoredRecord extends WorkloadRow {
+interface StoredRecord extends WorkloadRow, FlowColumns {
   event: { body: string | null; received_at: string };
   decision_record: StoredDecision | null;
   capabilities: StoredCapabilities | null;
@@ -110,7 +113,7 @@ interface StoredRecord extends WorkloadRow {
 
 /** One statement, so that the record is one moment's truth. */
 const RECORD = `
-SELECT w.*,
+SELECT w.*, ${FLOW_COLUMNS},
   (SELECT row_to_json(e) FROM (SELECT body, received_at FROM events WHERE workload_id = w.workload_id) e) AS event,
   (SELECT row_to_json(d) FROM (
      SELECT decision, rule_id, policy_version, policy_hash, reason, dedupe_key, duplicate_of, trace, decided_at
@@ -145,6 +148,7 @@ export async function workloadRecordOf(
     event: eventOf(row),
     decision: row.decision_record && decisionOf(row.decision_record),
     capabilities: row.capabilities && capabilitiesOf(row.capabilities),
+    ...flowOf(row),
     deliveries: row.deliveries.map((delivery) => ({
       ...delivery,
       intent_at: utc(delivery.intent_at),

@@ -63,13 +63,13 @@ export async function noteCapacity(db: Queryable, waitedMs: number, limit = 500)
                    AND (p.tenants IS NULL OR w.tenant_id = ANY(p.tenants))
                    AND k.last_heartbeat_at > clock_timestamp() - interval '1 minute') AS served
        FROM workloads w
-       WHERE w.state = 'queued' AND w.updated_at < clock_timestamp() - $1::float8 * interval '1 millisecond'
+       WHERE w.state = 'queued' AND w.waiting_for IS NULL AND w.updated_at < clock_timestamp() - $1::float8 * interval '1 millisecond'
      ), changed AS (
        SELECT workload_id, CASE WHEN served THEN 'waiting_for_worker' ELSE 'no_capacity' END AS reason FROM queued
        WHERE (reason = 'no_capacity') = served LIMIT $2
      ), noted AS (
        UPDATE workloads w SET reason = changed.reason, wake_seq = wake_seq + 1, wake_at = clock_timestamp() - interval '1 hour'
-       FROM changed WHERE w.workload_id = changed.workload_id AND w.state = 'queued' AND w.reason <> changed.reason
+       FROM changed WHERE w.workload_id = changed.workload_id AND w.state = 'queued' AND w.waiting_for IS NULL AND w.reason <> changed.reason
        RETURNING w.workload_id, w.tenant_id, w.reason
      )
      INSERT INTO audit (tenant_id, workload_id, type, actor)

@@ -1,7 +1,9 @@
-import type { DeadlineKind, ExecutorKind, WorkloadState } from '../contracts/terminology';
+import type { DeadlineKind, ExecutorKind, Gate, WorkloadState } from '../contracts/terminology';
 import type { WorkloadView } from '../contracts/workflow';
 import { fairnessKey } from '../domain/identity';
+import type { LaneSpec } from '../domain/lane-specs';
 import type { WorkloadProgress, WorkloadTerms } from '../domain/workload-progress';
+import { isOffered } from '../domain/workload-state';
 import type { Queryable } from './database';
 
 /** A row of `workloads`, with the ledger's clock at the moment it was read. */
@@ -34,6 +36,12 @@ export interface WorkloadRow {
   may_still_run: boolean;
   corrected: boolean;
   double_execution: boolean;
+  /** The lanes it has to pass, in order; null when its rule limits nothing. */
+  lanes: LaneSpec[] | null;
+  /** The gate it waits at; null when it may be offered. */
+  waiting_for: Gate | null;
+  /** When that gate opens by itself, if it is a matter of time. */
+  opens_at: Date | null;
   wake_seq: string;
   news_seq: number;
   now: Date;
@@ -73,12 +81,17 @@ export function progressOf(row: WorkloadRow): WorkloadProgress {
     deadline: row.deadline_kind && row.deadline_at ? { kind: row.deadline_kind, at: row.deadline_at.getTime() } : null,
     closed: row.closed,
     mayStillRun: row.may_still_run,
+    waitingFor: row.waiting_for,
     terms: row.terms ?? NO_TERMS,
   };
 }
 
-export const waitMs = (row: Pick<WorkloadRow, 'closed' | 'deadline_at' | 'now'>): number | null =>
-  row.closed || row.deadline_at === null ? null : Math.max(0, row.deadline_at.getTime() - row.now.getTime());
+/** Milliseconds to the next moment that changes something by itself: a deadline, or a gate that opens. */
+export const waitMs = (row: Pick<WorkloadRow, 'closed' | 'deadline_at' | 'opens_at' | 'now'>): number | null => {
+  if (row.closed || row.deadline_at === null) return null;
+  const at = Math.min(row.deadline_at.getTime(), row.opens_at?.getTime() ?? Infinity);
+  return Math.max(0, at - row.now.getTime());
+};
 
 export function viewOf(row: WorkloadRow): WorkloadView {
   return {
@@ -93,7 +106,8 @@ export function viewOf(row: WorkloadRow): WorkloadView {
     priority: row.priority ?? 3,
     fairness_key: fairnessKey(row.tenant_id),
     delivery: row.delivery,
-    next: row.closed ? 'end' : row.state === 'queued' ? 'offer' : 'wait',
+    next: row.closed ? 'end' : isOffered({ state: row.state, waitingFor: row.waiting_for }) ? 'offer' : 'wait',
     wait_ms: waitMs(row),
+    ...(row.lanes !== null && { laned: true as const }),
   };
 }

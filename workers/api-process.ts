@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { Registry, collectDefaultMetrics } from 'prom-client';
 import type { ApiConfig } from '../api/app-deps';
 import { startServer, type ListenOptions, type RunningServer } from '../api/server';
+import { LanePump } from '../activities/lane-pump';
 import { createWakeRelay } from '../api/wake-relay';
 import type { Database } from '../ledger/database';
 import type { RunningParts } from './running-parts';
@@ -36,7 +37,9 @@ export async function startApi(
 ): Promise<RunningServer> {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  const deps = { db, wakes: relay, temporalReady: () => temporal.ready(), logger, registry, config };
+  const lanes = new LanePump({ db, wakes: relay, logger });
+  parts.add('lanes', { stop: () => lanes.stop() });
+  const deps = { db, wakes: lanes, temporalReady: () => temporal.ready(), logger, registry, config };
   const server = await startServer({ listen, deps }).catch((error: unknown) => {
     throw listenProblem(error, listen);
   });

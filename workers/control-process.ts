@@ -4,6 +4,7 @@ import type { SweepSettings } from '../activities/sweeper';
 import { WebhookDispatcher } from '../activities/webhooks/dispatcher';
 import type { WebhookSettings } from '../api/webhook-settings';
 import type { Database } from '../ledger/database';
+import { createWakeRelay } from '../api/wake-relay';
 import { createControlWorker } from './control-worker';
 import { KeptTemporalWorker } from './kept-temporal-worker';
 import type { RunningParts } from './running-parts';
@@ -41,6 +42,8 @@ export function startControl(parts: RunningParts, options: ControlProcessOptions
     dispatcher.start();
     parts.add('webhook dispatcher', { stop: () => dispatcher.stop() });
   }
+  // It passes on what this process learns first, as a hint; the relays of the apis send what is left.
+  const wakes = createWakeRelay({ db, client: temporal.client, logger });
   const bundlePath = workflowBundlePath();
   const kept = new KeptTemporalWorker({
     target,
@@ -55,10 +58,12 @@ export function startControl(parts: RunningParts, options: ControlProcessOptions
         workflowBundlePath: bundlePath,
         suspectBackoffMs,
         sweeps,
+        wakes,
         shutdownGraceMs: graceMs,
       }),
   });
   kept.start();
+  parts.add('wakes of control', { stop: () => wakes.stop() });
   parts.add('control worker', { stop: () => kept.stop() });
   return kept;
 }

@@ -88,6 +88,8 @@ const claimAnswer = z
         offered: z.array(z.object({ hook: z.string(), operations: z.array(z.string()) })),
       })
       .optional(),
+    /** Events that this work covers beside its own; the newest ids first. */
+    absorbed: z.object({ count: z.int(), event_ids: z.array(z.string()) }).optional(),
   })
   .meta({ id: 'Claim' });
 

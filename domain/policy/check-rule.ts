@@ -28,6 +28,9 @@ export function ruleProblems(
     checkId(member(rule, 'id'), path, firstUse, source, report);
     checkExpression(member(rule, 'when'), [...path, 'when'], ['bool'], report);
     checkExpression(member(member(rule, 'dedupe'), 'key'), [...path, 'dedupe', 'key'], ['string', 'dyn'], report);
+    for (const [at, block] of Object.entries(flowBlocks(rule))) {
+      checkExpression(member(block, 'key'), [...path, ...at.split('.'), 'key'], ['string', 'dyn'], report);
+    }
     capabilityProblems(member(rule, 'capabilities'), [...path, 'capabilities'], kinds, report);
     const pool = member(member(rule, 'to'), 'pool') ?? 'default';
     const poolPath = [...path, 'to', 'pool'];
@@ -40,6 +43,12 @@ export function ruleProblems(
   }
   return problems;
 }
+
+const flowBlocks = (rule: unknown): Record<string, unknown> => ({
+  'limits.concurrency': member(member(rule, 'limits'), 'concurrency'),
+  'limits.rate': member(member(rule, 'limits'), 'rate'),
+  debounce: member(rule, 'debounce'),
+});
 
 /** A rule that never dispatches works without the default pool; a pool it names must exist all the same. */
 function needsPool(rule: unknown): boolean {

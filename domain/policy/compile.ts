@@ -4,6 +4,7 @@ import type { PolicyDocument, PolicyRule, RuleSnapshot } from '../../contracts/p
 import { compileExpression } from './expression';
 import type { Expression } from './expression';
 import { compileGrants, type CompiledGrant } from './grants';
+import { compileFlowKeys, flowSnapshot, type FlowKeys } from './flow-keys';
 
 /** A rule ready to judge events. */
 export interface CompiledRule {
@@ -11,6 +12,7 @@ export interface CompiledRule {
   readonly when: Expression;
   readonly dedupeKey: Expression | null;
   readonly grants: readonly CompiledGrant[];
+  readonly flowKeys: FlowKeys<Expression>;
   readonly snapshot: RuleSnapshot;
 }
 
@@ -35,6 +37,7 @@ export function compilePolicy(yamlText: string, document: PolicyDocument): Compi
       when: compileExpression(rule.when),
       dedupeKey: rule.dedupe ? compileExpression(rule.dedupe.key) : null,
       grants: compileGrants(rule.capabilities),
+      flowKeys: compileFlowKeys(rule),
       snapshot: freezeJson(snapshotOf(rule)),
     })),
   };
@@ -47,6 +50,7 @@ function snapshotOf(rule: PolicyRule): RuleSnapshot {
     decision: rule.decision,
     reason: rule.reason ?? rule.id,
     dedupe: rule.dedupe ? { window: rule.dedupe.window, on_duplicate: rule.dedupe.on_duplicate } : null,
+    ...flowSnapshot(rule),
     to: rule.to,
     trigger: { prompt: prompt ?? null, include, response_policy: response_policy ?? null },
     deadlines: rule.deadlines,

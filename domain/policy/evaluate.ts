@@ -8,6 +8,7 @@ import { evaluateExpression } from './expression';
 import type { Expression, Outcome } from './expression';
 import type { CompiledPolicy, CompiledRule } from './compile';
 import { resolveGrants } from './grants';
+import type { FlowKeys } from './flow-keys';
 
 /** Longest dedupe key, in UTF-16 units. */
 const MAX_DEDUPE_KEY = 1024;
@@ -30,6 +31,8 @@ export interface Evaluation {
   dedupeKey: string | null;
   /** What each delivery of the work may do; empty unless the decision is `dispatch` or `hold`. */
   grants: CapabilityGrant[];
+  /** Keys of the rule's limits that have one; set with `dedupeKey`. */
+  flowKeys?: FlowKeys<string>;
   /** Every rule up to the one that matched, in order. */
   trace: RuleTrace[];
 }
@@ -40,7 +43,7 @@ export interface Evaluation {
  * A rule that cannot be evaluated does not match and is recorded as `error`. A matched rule whose dedupe key cannot be computed
  * makes the decision `deny` with reason `dedupe_key_error`: to dispatch without the key could do work twice, and to go on to
  * the next rule could do work that this rule was written to keep apart. A capability whose resource cannot be computed makes
- * it `deny` with reason `capability_error` in the same way.
+ * it `deny` with reason `capability_error` in the same way, the key of a limit `limit_key_error`.
  */
 export function evaluatePolicy(policy: CompiledPolicy, event: SourceEvent, { tenant }: { tenant: string }): Evaluation {
   const context = celContext(event, tenant);
@@ -70,16 +73,25 @@ function matched(rule: CompiledRule, context: CelContext, budget: Meter, before:
   const trace: RuleTrace[] = [...before, { ruleId: id, outcome: 'matched' }];
   const { decision, reason } = snapshot;
   if (decision === 'ignore' || decision === 'deny') return { ...base, decision, reason, trace };
-  const denied = (what: 'dedupe_key' | 'capability', code: string): Evaluation => {
+  const denied = (what: string, code: string, error = `${what}_error`): Evaluation => {
     trace[trace.length - 1] = { ruleId: id, outcome: 'matched', error: `${what}:${code}` };
-    return { ...base, decision: 'deny', reason: `${what}_error`, trace };
+    return { ...base, decision: 'deny', reason: error, trace };
   };
 
   const key = rule.dedupeKey ? keyOf(evaluateExpression(rule.dedupeKey, context, budget)) : { value: null };
   if ('error' in key) return denied('dedupe_key', key.error);
+  const flowKeys: FlowKeys<string> = {};
+  for (const gate of ['debounce', 'concurrency', 'rate'] as const) {
+    const expression = rule.flowKeys[gate];
+    if (!expression) continue;
+    const limitKey = keyOf(evaluateExpression(expression, context, budget));
+    if ('error' in limitKey) return denied(`${gate}_key`, limitKey.error, 'limit_key_error');
+    flowKeys[gate] = limitKey.value;
+  }
   const granted = resolveGrants(rule.grants, context, budget);
   if ('error' in granted) return denied('capability', granted.error);
-  return { ...base, decision, reason, dedupeKey: key.value, grants: granted.grants, trace };
+  const limited = snapshot.flow && { flowKeys };
+  return { ...base, decision, reason, dedupeKey: key.value, ...limited, grants: granted.grants, trace };
 }
 
 function keyOf(outcome: Outcome): { value: string } | { error: string } {

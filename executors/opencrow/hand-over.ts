@@ -35,8 +35,8 @@ export async function handOver(
     await releaseUnused(held, 'lease_folder', context, tools);
     return { outcome: 'hand_back', reason: 'lease_folder', retryAfterMs: 15_000, stopPolling: false };
   }
-  const { delivery_id: deliveryId, event, trigger, capability } = claim;
-  const built = buildTriggerLine({ deliveryId, event, trigger, capability });
+  const { delivery_id: deliveryId, event, trigger, capability, absorbed } = claim;
+  const built = buildTriggerLine({ deliveryId, event, trigger, capability, absorbed });
   if (!built.ok) {
     log.warn({ code: built.code, detail: built.detail }, 'a workload cannot be written as a trigger line');
     return refuse(held, built, context, tools);

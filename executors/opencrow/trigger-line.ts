@@ -1,5 +1,6 @@
 import type { JsonValue, SourceEvent } from '../../contracts/events';
 import type { GrantedCapability } from '../control-plane-answers';
+import type { AbsorbedEvents } from '../../contracts/worker-protocol';
 
 /**
  * Longest line in bytes of UTF-8. A write of at most 4,096 bytes (PIPE_BUF on Linux) is atomic, and each line travels
@@ -20,6 +21,8 @@ export interface TriggerLineInput {
   trigger: { prompt: string | null; include: string[]; response_policy: string | null };
   /** Default: nothing is granted. */
   capability?: GrantedCapability | null;
+  /** Events that this work covers beside its own. */
+  absorbed?: AbsorbedEvents | undefined;
 }
 
 /** A line without its newlines, or why there can be none. `code` is fit for the protocol's `fail`. */
@@ -34,7 +37,7 @@ export type TriggerLine =
  * Included data travels in a nested object: OpenCrow matches its five field names case-insensitively and the last one
  * wins, so a top-level `Workload_ID` from an event would take the place of ours.
  */
-export function buildTriggerLine({ deliveryId, event, trigger, capability }: TriggerLineInput): TriggerLine {
+export function buildTriggerLine({ deliveryId, event, trigger, capability, absorbed }: TriggerLineInput): TriggerLine {
   const ids = { workload_id: deliveryId, event_id: event.event_id, source: event.source, action: event.action };
   for (const [field, value] of Object.entries(ids)) {
     if (value === '') return refusal('trigger.unsendable_field', `${field} is empty`);
@@ -47,13 +50,28 @@ export function buildTriggerLine({ deliveryId, event, trigger, capability }: Tri
     ...(trigger.prompt === null ? {} : { prompt: wellFormed(trigger.prompt) }),
     ...(trigger.include.length === 0 ? {} : { data: includedData(event.data, trigger.include) }),
   });
-  const line = PREFIX + json.replace(RAW_CONTROLS, escaped);
+  const bare = PREFIX + json.replace(RAW_CONTROLS, escaped);
+  const line = absorbed ? withAbsorbed(bare, absorbed) : bare;
   const bytes = Buffer.byteLength(line);
   if (bytes <= MAX_TRIGGER_LINE_BYTES) return { ok: true, line, bytes };
   return refusal(
     'trigger.line_too_long',
     `the trigger line has ${bytes} bytes, the limit is ${MAX_TRIGGER_LINE_BYTES}`,
   );
+}
+
+/** The line with what it covers as its last field: the count, and as many ids as fit. Without it where not even the count fits. */
+function withAbsorbed(line: string, { count, event_ids }: AbsorbedEvents): string {
+  const field = (ids: string): string => `${line.slice(0, -1)},"absorbed":{"count":${count},"event_ids":[${ids}]}}`;
+  let fitting = Buffer.byteLength(field('')) <= MAX_TRIGGER_LINE_BYTES ? field('') : line;
+  let ids = '';
+  for (const id of event_ids) {
+    ids += `${ids && ','}${JSON.stringify(wellFormed(id)).replace(RAW_CONTROLS, escaped)}`;
+    const longer = field(ids);
+    if (Buffer.byteLength(longer) > MAX_TRIGGER_LINE_BYTES) break;
+    fitting = longer;
+  }
+  return fitting;
 }
 
 function refusal(code: 'trigger.line_too_long' | 'trigger.unsendable_field', detail: string): TriggerLine {

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { ApplicationFailure } from '@temporalio/common';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import { pino } from 'pino';
+import { LanePump } from '../../activities/lane-pump';
 import { WakeRelay } from '../../api/wake-relay';
 import type { SourceEvent } from '../../contracts/events';
 import { deliveryIdOf, taskQueueOf, workflowIdOf } from '../../contracts/names';
@@ -51,6 +52,8 @@ export class DrivenSystem {
     readonly principal: WorkerPrincipal,
     private readonly connection: NativeConnection,
     private readonly control: { worker: ControlWorker; done: Promise<void> },
+    /** Passes hints on to the relay, as an api does. */
+    readonly hints: LanePump,
     private pool: { worker: Worker; done: Promise<void> } | null,
   ) {}
 
@@ -78,6 +81,7 @@ export class DrivenSystem {
       logger: silent,
       workflowBundlePath: testEnvironment.workflowBundle,
       suspectBackoffMs: 100,
+      wakes: relay,
       sweeps: {
         everyMs: 200,
         runCheckMs: 500,
@@ -94,6 +98,7 @@ export class DrivenSystem {
       principal,
       connection,
       { worker, done: worker.run() },
+      new LanePump({ db, wakes: relay, logger: silent }),
       null,
     );
     if (options.poolWorker !== false) await system.startPoolWorker();
@@ -157,13 +162,13 @@ export class DrivenSystem {
       status,
       occurred_at: new Date().toISOString(),
     });
-    if (recorded.wake && hint) this.relay.send(unsentOf(recorded.wake));
+    if (recorded.wake && hint) this.hints.send(unsentOf(recorded.wake));
     return recorded;
   }
 
   async operate(workloadId: string, action: OperatorAction): Promise<void> {
     const order = { tenantId: 'default', workloadId, actor: 'test', reason: 'test' };
-    this.relay.send(unsentOf(await operate(this.db, order, action)));
+    this.hints.send(unsentOf(await operate(this.db, order, action)));
   }
 
   async row(workloadId: string): Promise<{ state: string; reason: string; closed: boolean; delivery: number }> {
@@ -179,6 +184,7 @@ export class DrivenSystem {
   }
 
   async stop(): Promise<void> {
+    await this.hints.stop();
     await this.relay.stop();
     this.pool?.worker.shutdown();
     this.control.worker.shutdown();

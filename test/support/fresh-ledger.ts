@@ -3,11 +3,13 @@ import type { CapabilityGrant } from '../../contracts/capabilities';
 import type { SourceEvent } from '../../contracts/events';
 import { deliveryIdOf } from '../../contracts/names';
 import type { LifecycleEvent } from '../../contracts/lifecycle';
+import type { FlowSnapshot, OnDuplicate } from '../../contracts/flow-control';
 import { DEFAULT_DEADLINES, type RuleSnapshot } from '../../contracts/policy';
 import { Problem, type ProblemCode } from '../../contracts/problems';
 import type { LifecycleStatus } from '../../contracts/terminology';
 import type { Claim, IntentGranted } from '../../contracts/worker-protocol';
 import type { WorkloadView } from '../../contracts/workflow';
+import type { FlowKeys } from '../../domain/policy/flow-keys';
 import { parsePolicy } from '../../domain/policy/parse';
 import { acceptEvent } from '../../ledger/accept';
 import { admit, type Evaluate } from '../../ledger/admission';
@@ -20,6 +22,7 @@ import { recordLifecycle, type RecordedLifecycle } from '../../ledger/lifecycle'
 import { migrate } from '../../ledger/migrate';
 import { operate, type OperatorAction } from '../../ledger/operator-actions';
 import { activatePolicy } from '../../ledger/policies';
+import { dueLanes, pumpLane } from '../../ledger/pump';
 import { settle } from '../../ledger/settlement';
 import { authenticateWorker, enrolWorker, type WorkerPrincipal } from '../../ledger/workers';
 import type { WorkloadRow } from '../../ledger/workload-row';
@@ -35,8 +38,11 @@ export interface TestRule {
   deadlines?: Partial<RuleSnapshot['deadlines']>;
   retry?: RuleSnapshot['retry'];
   hold?: RuleSnapshot['hold'];
-  dedupe?: { key: string; window: number };
   grants?: CapabilityGrant[];
+  dedupe?: { key: string; window?: number; on_duplicate?: OnDuplicate };
+  flow?: Partial<FlowSnapshot>;
+  flowKeys?: FlowKeys<string>;
+  id?: string;
 }
 
 /** A row of `deliveries`. */
@@ -193,6 +199,15 @@ export class FreshLedger {
     return (await settle(this.db, workId, suspectBackoffMs))!;
   }
 
+  /** Looks at every lane that needs it, until none does. */
+  async pump(): Promise<void> {
+    for (;;) {
+      const due = await dueLanes(this.db, 0);
+      if (due.length === 0) return;
+      for (const lane of due) await pumpLane(this.db, lane);
+    }
+  }
+
   async workload(workId: string): Promise<WorkloadRow> {
     const [row] = await this.db.query<WorkloadRow>(
       'SELECT *, clock_timestamp() AS now FROM workloads WHERE workload_id = $1',
@@ -263,10 +278,11 @@ export const intentKey = (): string => randomBytes(16).toString('hex');
 function evaluateAs(rule: TestRule): Evaluate {
   const decision = rule.decision ?? 'dispatch';
   const snapshot: RuleSnapshot = {
-    id: 'test-rule',
+    id: rule.id ?? 'test-rule',
     decision,
     reason: 'test-rule',
-    dedupe: rule.dedupe ? { window: rule.dedupe.window, on_duplicate: 'drop' } : null,
+    dedupe: rule.dedupe ? { window: rule.dedupe.window ?? 0, on_duplicate: rule.dedupe.on_duplicate ?? 'drop' } : null,
+    ...(rule.flow && { flow: { concurrency: null, rate: null, debounce: null, ...rule.flow } }),
     to: { pool: rule.pool ?? 'default', executor: 'opencrow', priority: 3 },
     trigger: { prompt: null, include: [], response_policy: null },
     deadlines: { ...DEFAULT_DEADLINES, ...rule.deadlines },
@@ -285,6 +301,7 @@ function evaluateAs(rule: TestRule): Evaluate {
       rule: snapshot,
       dedupeKey: rule.dedupe?.key ?? null,
       grants: rule.grants ?? [],
+      ...(rule.flow && { flowKeys: rule.flowKeys ?? {} }),
       trace: [{ ruleId: snapshot.id, outcome: 'matched' }],
     });
 }

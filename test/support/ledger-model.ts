@@ -42,6 +42,7 @@ export class LedgerModel {
       deadline: null,
       closed: false,
       mayStillRun: false,
+      waitingFor: null,
       terms,
     };
     this.progress = transition(accepted, { type: 'admitted', decision: 'dispatch', reason: 'rule' }, NOW).next;

@@ -27,7 +27,7 @@ rules:
         "x" && nope == 1
     decision: ignore
     hold: {}
-    dedupe: { key: "event.source + \\":\\" + foo", window: 366d, on_duplicate: queue }
+    dedupe: { key: "event.source + \\":\\" + foo", window: 366d, on_duplicate: merge }
     deadlines: { run: 13h, start: 5 }
   - when: 'event.data.x == ''a'' && event.date == 1'
     decision: deny
@@ -50,7 +50,7 @@ test('every problem of a document is reported, each with its line, column and ru
     'line 18, column 16: rule two: when: Unknown variable: nope',
     'line 21, column 44: rule two: dedupe.key: Unknown variable: foo',
     'line 21, column 58: rule two: dedupe.window: must be between 0s and 365d',
-    'line 21, column 78: rule two: dedupe.on_duplicate: is not available yet: only drop is',
+    'line 21, column 78: rule two: dedupe.on_duplicate: must be one of drop, queue, supersede, coalesce',
     'line 22, column 35: rule two: deadlines.start: must be a duration such as 30m, 24h or 1h30m',
     'line 23, column 5: rule #4: id: is required',
     expect.stringMatching(/^line 23, column 37: rule #4: when: event has no field "date"/),
@@ -132,7 +132,25 @@ test.each([
 
 test.each([
   ['dedupe: { key: "1" }', /must be string, is int: wrap it/],
-  ['dedupe: { key: "event.data.id", on_duplicate: supersede }', /not available yet/],
+  ['dedupe: { key: "event.data.id", on_duplicate: replace }', /one of drop, queue, supersede, coalesce/],
+  ['dedupe: { key: "event.data.id", on_duplicate: queue, window: 1h }', /no effect with on_duplicate: queue/],
+  ['limits: {}', /must name concurrency or rate/],
+  ['limits: { concurrency: { max: 0 } }', /must be 1 to 1000/],
+  ['limits: { concurrency: { max: 1.5 } }', /whole number/],
+  ['limits: { rate: { max: 5 } }', /limits\.rate\.per|per: /],
+  ['limits: { rate: { max: 5, per: 0s } }', /between 1s and 30d/],
+  ['limits: { rate: { max: 5, per: 1h, key: event.data.n + 1.0 } }', /must be string, is double: wrap it/],
+  ['limits: { concurrency: { max: 1, key: event.sorce } }', /no field "sorce"/],
+  ['debounce: { for: 10s, key: nothing }', /nothing/],
+  ['debounce: { for: 10s, max_wait: 10s }', /must be longer than for \(10s\)/],
+  ['debounce: { for: 1h }, deadlines: { queued: 30m }', /not shorter than the queued or total deadline \(30m\)/],
+  ['debounce: { for: 1m, max_wait: 12h }', /max_wait.*not shorter/],
+  ['debounce: { for: 1m }, dedupe: { key: event.source, on_duplicate: coalesce }', /does not go with/],
+  ['debounce: { for: 1m, key: event.source }, dedupe: { key: event.source }', /drops each later event/],
+  [
+    'dedupe: { key: event.source, on_duplicate: queue }, limits: { concurrency: { max: 2, key: event.source } }',
+    /one at a time for this key/,
+  ],
   ['hold: {}', /only with decision hold/],
   ['deadlines: { run: 24h }', /longer than the default total \(12h\)/],
   ['deadlines: { run: 2h, total: 1h }', /longer than total \(1h\)/],

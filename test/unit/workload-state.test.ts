@@ -1,5 +1,11 @@
 import fc from 'fast-check';
-import { DECISIONS, LIFECYCLE_STATUSES, TERMINAL_STATUSES, type WorkloadState } from '../../contracts/terminology';
+import {
+  DECISIONS,
+  GATES,
+  LIFECYCLE_STATUSES,
+  TERMINAL_STATUSES,
+  type WorkloadState,
+} from '../../contracts/terminology';
 import type { Fact, WorkloadProgress, WorkloadTerms } from '../../domain/workload-progress';
 import { transition } from '../../domain/workload-state';
 
@@ -23,6 +29,7 @@ const accepted = (overrides: Partial<WorkloadTerms> = {}): WorkloadProgress => {
     deadline: null,
     closed: false,
     mayStillRun: false,
+    waitingFor: null,
     terms: merged,
   };
 };
@@ -46,8 +53,14 @@ function play(start: WorkloadProgress, steps: [number, Fact][]): { last: Workloa
   return { last, path };
 }
 
+const anyGate = fc.option(fc.constantFrom(...GATES));
 const anyFact: fc.Arbitrary<Fact> = fc.oneof(
-  fc.constantFrom(...DECISIONS).map((decision): Fact => ({ type: 'admitted', decision, reason: 'r' })),
+  fc
+    .tuple(fc.constantFrom(...DECISIONS), anyGate)
+    .map(([decision, gate]): Fact => ({ type: 'admitted', decision, reason: 'r', gate })),
+  anyGate.map((next): Fact => ({ type: 'opened', next })),
+  anyGate.map((gate): Fact => ({ type: 'redelivered', gate })),
+  fc.constantFrom('superseded' as const, 'debounced' as const).map((how): Fact => ({ type: 'superseded', how })),
   fc.constantFrom<Fact>(
     { type: 'approved' },
     { type: 'approval_denied' },
@@ -111,12 +124,23 @@ describe('any facts in any order', () => {
     forEveryStep((before, fact, now) => {
       const change = transition(before, fact, now).next.delivery - before.delivery;
       expect(change).toBe(
-        fact.type === 'intent' && before.state === 'queued'
+        fact.type === 'intent' && before.state === 'queued' && before.waitingFor === null
           ? 1
           : fact.type === 'not_delivered' && before.state === 'delivered'
             ? -1
             : 0,
       );
+    });
+  });
+
+  test('what waits for its turn is handed over only after each of its gates opened', () => {
+    forEveryStep((before, fact, now) => {
+      const { next, path } = transition(before, fact, now);
+      if (before.waitingFor !== null)
+        expect(['intent', 'attempt_failed', 'undeliverable']).not.toContain(path.length > 0 && fact.type);
+      if (before.waitingFor !== null && next.state === 'queued' && next.waitingFor === null)
+        expect(['opened', 'redelivered', 'admitted']).toContain(fact.type);
+      if (next.waitingFor !== null) expect(['held', 'queued', 'accepted']).toContain(next.state);
     });
   });
 
@@ -269,6 +293,41 @@ describe('the way of one workload', () => {
         [400, { type: 'deadline' }],
       ]).last,
     ).toMatchObject({ state: 'denied', closed: true });
+  });
+});
+
+describe('waiting for a turn', () => {
+  const gated: Fact = { type: 'admitted', decision: 'dispatch', reason: 'rule', gate: 'key' };
+
+  test('passes gate after gate, under the one queued deadline', () => {
+    const { last } = play(accepted(), [
+      [0, gated],
+      [100, { type: 'opened', next: 'rate' }],
+      [900, { type: 'opened', next: null }],
+    ]);
+    expect(last).toMatchObject({ state: 'queued', waitingFor: null, deadline: { kind: 'queued', at: 1_000 } });
+    expect(transition(play(accepted(), [[0, gated]]).last, { type: 'deadline' }, 1_000).path).toEqual(['refused']);
+  });
+
+  test('begins after an approval', () => {
+    const held: Fact = { ...gated, decision: 'hold' };
+    const { last } = play(accepted(), [
+      [0, held],
+      [10, { type: 'opened', next: null }],
+      [20, { type: 'approved' }],
+    ]);
+    expect(last).toMatchObject({ state: 'queued', waitingFor: 'key' });
+  });
+
+  test('ends with a newer one: before the intent it never runs, after it it may', () => {
+    const superseded: Fact = { type: 'superseded', how: 'superseded' };
+    const { last } = play(accepted(), [[0, gated]]);
+    expect(transition(last, superseded, 1)).toMatchObject({ path: ['cancelled'], next: { mayStillRun: false } });
+    const running = play(accepted(), [
+      [0, dispatch],
+      [1, { type: 'intent' }],
+    ]).last;
+    expect(transition(running, superseded, 2)).toMatchObject({ reason: 'superseded', next: { mayStillRun: true } });
   });
 });
 

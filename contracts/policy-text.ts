@@ -1,0 +1,15 @@
+import { z } from 'zod';
+
+/** Characters of one CEL expression. */
+export const MAX_EXPRESSION_CHARS = 8192;
+
+/** Text that a database and a JSON document can hold: no NUL, no lone surrogates. */
+export const policyText = (max: number, message = 'must be text') =>
+  z
+    .string(message)
+    .min(1, 'must not be empty')
+    .max(max, `must be at most ${max} characters`)
+    .refine((value) => !/[\0\p{Cs}]/u.test(value), 'must not hold NUL or lone surrogates');
+
+/** A CEL expression; what it says is checked when the policy is compiled. */
+export const expression = policyText(MAX_EXPRESSION_CHARS, 'must be a CEL expression in quotes, e.g. "true"');
