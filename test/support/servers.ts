@@ -35,8 +35,12 @@ export async function startTestServers(): Promise<TestServers> {
       announce,
       inMemory: true,
       searchAttributes: Object.values(SEARCH_ATTRIBUTES),
-      // Otherwise each timer takes about a second.
-      extraArgs: ['--dynamic-config-value', 'history.timerProcessorMaxTimeShift="10ms"'],
+      extraArgs: [
+        // Otherwise each timer takes about a second.
+        ...['--dynamic-config-value', 'history.timerProcessorMaxTimeShift="10ms"'],
+        // Otherwise no test comes to a continue-as-new. A whole workload has at most 30 events.
+        ...['--dynamic-config-value', 'limit.historyCount.suggestContinueAsNew=200'],
+      ],
     }),
   ]);
   return { dataDir, postgres, temporal };
