@@ -175,9 +175,9 @@ test('many that admit, pump, end and cancel at once do not lock each other out, 
   expect(live).toEqual([]);
   expect(await deadlocks()).toBe(before);
   await ledger.pump();
-  expect(await ledger.db.query("SELECT 1 FROM lane_places WHERE workload_id = ANY($1) AND gate <> 'rate'", [ids])).toEqual(
-    [],
-  );
+  expect(
+    await ledger.db.query("SELECT 1 FROM lane_places WHERE workload_id = ANY($1) AND gate <> 'rate'", [ids]),
+  ).toEqual([]);
 }, 60_000);
 
 async function act(id: string, luck: number): Promise<unknown> {
