@@ -2,7 +2,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { Secret } from '../../contracts/secret';
 
 /** How far the clock of a sender may be off, seconds. */
-export const TOLERANCE_SECONDS = 5 * 60;
+const TOLERANCE_SECONDS = 5 * 60;
 
 /** Signatures looked at in one header, at most. */
 const MAX_SIGNATURES = 20;

@@ -5,7 +5,7 @@ import { randomSecret } from '../../domain/secret';
 import { writeSecretFile } from '../secret-file';
 
 /** Path of a data dir's signing key. */
-export const signingKeyFile = (dataDir: string): string => path.join(dataDir, 'signing.key');
+const signingKeyFile = (dataDir: string): string => path.join(dataDir, 'signing.key');
 
 /** The data dir's own signing key, made when there is none: with another one all webhook secrets would change. */
 export function ensureSigningKey(dataDir: string): () => Secret {
