@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { compareAccept } from './accept';
 import { compareAuthorize } from './authorize';
 import { startBench } from './bench-system';
+import { benchVerify } from './verify';
 import { compareWholeWorkloads } from './whole-workloads';
 
 interface Flags {
@@ -40,6 +41,13 @@ const authorizeCommand = new Command('authorize')
   .option('--json', 'one JSON object on standard output')
   .action(authorize);
 
+const verifyCommand = new Command('verify')
+  .description('Sealing, verifying and listing an audit, on a Postgres of its own.')
+  .option('--rows <n>', 'rows of the audit', '200000')
+  .action(async (flags: { rows: string }) => {
+    process.stdout.write(`${await benchVerify(Number(flags.rows), log)}\n`);
+  });
+
 new Command('bench')
   .enablePositionalOptions()
   .description(
@@ -56,6 +64,7 @@ new Command('bench')
   .option('--json', 'one JSON object on standard output')
   .action(main)
   .addCommand(authorizeCommand)
+  .addCommand(verifyCommand)
   .parseAsync()
   .catch((error: unknown) => {
     console.error(error);
