@@ -309,3 +309,13 @@ test('nothing is minted when nothing is granted', async () => {
   expect(claim).not.toHaveProperty('capability');
   expect((await workloadRecordOf(ledger.db, 'default', workId))!.capabilities).toBeNull();
 });
+
+test.each([
+  ['completed', 'closed'],
+  ['preempted', 'suspended'],
+  ['queued', 'closed'],
+])('a workload that a process of an older version made %s leaves no token open', async (state, verdict) => {
+  const { claim, workId } = await ledger.delivered({ grants: [grantOf()] });
+  await ledger.db.query('UPDATE workloads SET state = $2 WHERE workload_id = $1', [workId, state]);
+  expect(verdictOf(await askFor(ledger, claim.capability!.token))).toBe(verdict);
+});
