@@ -1,3 +1,4 @@
+import { workloadRecordOf } from '../../ledger/queries';
 import { claim } from '../../ledger/claims';
 import type { OnDuplicate } from '../../contracts/flow-control';
 import { FreshLedger, problemOf, type Delivered, type TestRule } from '../support/fresh-ledger';
@@ -235,6 +236,52 @@ describe('coalesce', () => {
     ]);
     expect(await absorbedBy(b)).toEqual([`${c} coalesced`]);
     expect(await absorbedBy(held)).toEqual([`${covered} coalesced`]);
+  });
+});
+
+describe('the record', () => {
+  const recordOf = async (workId: string) => (await workloadRecordOf(ledger.db, 'default', workId))!;
+
+  test('says who answered a hold, when and why', async () => {
+    const hold = { deadline: 60_000, then: 'dispatch' } as const;
+    const asked = (): Promise<string> => ledger.admitted({ decision: 'hold', hold });
+    const [approved, denied, expired, open] = [await asked(), await asked(), await asked(), await asked()];
+    await ledger.operate(approved, { action: 'approve' });
+    await ledger.operate(denied, { action: 'deny' });
+    await ledger.elapse(expired);
+    await ledger.settle(expired);
+    const answered = { by: 'test', at: expect.any(String) as string, reason: 'because', then: 'dispatch' };
+    expect((await recordOf(approved)).hold).toMatchObject({ ...answered, answer: 'approved' });
+    expect((await recordOf(denied)).hold).toMatchObject({ ...answered, answer: 'denied' });
+    expect(await recordOf(expired)).toMatchObject({
+      state: 'queued',
+      hold: { answer: 'expired', by: 'deadline', reason: null },
+    });
+    expect((await recordOf(open)).hold).toMatchObject({ answer: null, by: null, at: null });
+    expect((await recordOf(await ledger.admitted())).hold).toBeNull();
+  });
+
+  test('lists whom a workload covers, also through others, and who covers it', async () => {
+    const rule: TestRule = { id: ledger.unique('rule'), flow: { debounce: { for: 60_000, max_wait: null } } };
+    const ids = [];
+    for (let index = 0; index < 3; index += 1) {
+      ids.push(await ledger.admitted(rule));
+      await ledger.pump();
+    }
+    const [newest, first] = [await recordOf(ids[2]!), await recordOf(ids[0]!)];
+    expect(newest.absorbed).toMatchObject([
+      { workload_id: ids[0], event_id: first.event_id, how: 'debounced' },
+      { workload_id: ids[1], how: 'debounced' },
+    ]);
+    expect([first.absorbed_by, newest.absorbed_by]).toEqual([ids[1], null]);
+    expect(newest).toMatchObject({ waiting_for: 'debounce', opens_at: expect.any(String) as string });
+  });
+
+  test('lists what was dropped', async () => {
+    const rule: TestRule = { dedupe: { key: ledger.unique('key'), window: 60_000 } };
+    const [first, dropped] = [await ledger.admitted(rule), await ledger.admitted(rule)];
+    expect((await recordOf(first)).absorbed).toMatchObject([{ workload_id: dropped, how: 'dropped' }]);
+    expect((await recordOf(dropped)).absorbed_by).toBe(first);
   });
 });
 

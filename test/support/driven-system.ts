@@ -106,11 +106,12 @@ export class DrivenSystem {
   }
 
   /** Polls the pool's queue: claims, records the intent and reports a write for whatever is offered. */
-  async startPoolWorker(): Promise<void> {
+  async startPoolWorker(options: { maxConcurrentActivityTaskExecutions?: number } = {}): Promise<void> {
     const worker = await Worker.create({
       connection: this.connection,
       namespace: this.namespace.name,
       taskQueue: taskQueueOf('default'),
+      ...options,
       activities: { deliver: ({ work_id }: { work_id: string }) => this.deliver(work_id) },
     });
     this.pool = { worker, done: worker.run() };
