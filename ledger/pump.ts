@@ -39,6 +39,7 @@ export function dueLanes(db: Queryable, graceMs: number, limit = 200): Promise<L
  * in their order. What it does not get done stays marked. `own` is the workload whose workflow asks and needs no wake.
  */
 export async function pumpLane(db: Database, ref: LaneRef, own: string | null = null): Promise<Pumped> {
+  let moved = false;
   const pumped = await db.transaction(async (tx) => {
     await lockLane(tx, ref.lane);
     await clearLeft(tx, ref);
@@ -54,9 +55,10 @@ export async function pumpLane(db: Database, ref: LaneRef, own: string | null = 
     if (moves.opensAt) await round.opensAt(moves.opensAt);
     debugPoint('pump-uncommitted');
     const again = lane.more && moves.giveWay.length + moves.open.length > 0;
+    moved = moves.giveWay.length + moves.open.length > 0 || moves.opensAt !== null;
     return { changed: round.changed, next: again ? [ref, ...round.next] : round.next };
   });
-  if (pumped.changed.length > 0) debugPoint('pump-committed');
+  if (moved) debugPoint('pump-committed');
   return pumped;
 }
 
