@@ -2,21 +2,19 @@ import { z } from 'zod';
 
 const noControls = (value: string): boolean => !/\p{Cc}/u.test(value);
 const line = z.string().min(1, 'must not be empty').max(4096).refine(noControls, 'must not hold control characters');
-const pathEntry = line.refine((value) => !value.split(/[\\/]+/).includes('..'), 'must not climb with ..');
 const variableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be the name of an environment variable');
 const mode = z.enum(['none', 'allowlist', 'any'], 'must be none, allowlist or any');
 const list = <T extends z.ZodType>(item: T) => z.array(item).max(256);
 
-/** Where paths of a profile may begin from. */
-export const PROFILE_TOKENS = [
-  '$cwd',
-  '$runDir',
-  '$workerDir',
-  '$inputPath',
-  '$resultPath',
-  '$artifactsDir',
-  '$logsDir',
-] as const;
+/** What a path of a profile may be, besides a path. */
+const TOKENS = ['$cwd', '$runDir', '$workerDir', '$inputPath', '$resultPath', '$artifactsDir', '$logsDir'] as const;
+
+const pathEntry = line
+  .refine((value) => !value.split(/[\\/]+/).includes('..'), 'must not climb with ..')
+  .refine(
+    (value) => !value.startsWith('$') || (TOKENS as readonly string[]).includes(value),
+    `may begin with $ only as ${TOKENS.join(', ')}`,
+  );
 
 /**
  * A sandbox profile: what a command may touch. A field that is missing denies. The format is Cool Workflow's, so that its

@@ -3,7 +3,7 @@ import { jsonProblem, type JsonValue } from './events';
 import { externalId } from './ids';
 
 /** Bytes of a value as JSON in UTF-8, at most. */
-export const MAX_STATE_BYTES = 64 * 1024;
+const MAX_STATE_BYTES = 64 * 1024;
 /** Keys that a source may have at once. */
 export const MAX_STATE_KEYS = 1000;
 /** Versions of a key that are kept, the present one included. */

@@ -19,7 +19,7 @@ export async function forgetAbsorbed(tx: Queryable, workloadId: string): Promise
  * SQL for those a workload stands for, also through others: `workload_id, event_id, how, at`, the nearest first. The workload
  * is `$1`.
  */
-export const ABSORBED_BY = `
+const ABSORBED_BY = `
   WITH RECURSIVE stands_for AS (
     SELECT workload_id, how, at FROM absorbed WHERE absorbed_by = $1
     UNION

@@ -4,7 +4,7 @@ import { parseBearer, secretHash } from '../domain/secret';
 import type { Queryable } from './database';
 
 /** Refusals and repeats of one delivery that leave an audit row each; what is beyond is counted only. */
-export const REFUSALS_RECORDED = 1000;
+const REFUSALS_RECORDED = 1000;
 
 /** Attempts with tokens that are none leave at most this many audit rows a caller and minute. */
 export const STRANGERS_A_MINUTE = 100;

@@ -1,7 +1,7 @@
 import { ENDS } from '../contracts/webhooks';
 import type { WorkloadState } from '../contracts/terminology';
 import type { Queryable } from './database';
-import { summaryOf } from './queries';
+import { summaryOf } from './workload-summary';
 import type { WorkloadRow } from './workload-row';
 
 /** What is told of a change: the parts of the body that are the same for every target. */

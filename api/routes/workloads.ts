@@ -6,7 +6,8 @@ import { workloadRecord, workloadSummary } from '../../contracts/workload-record
 import { onceForKey } from '../../ledger/idempotency';
 import { operateWithin, type OperatorAction } from '../../ledger/operator-actions';
 import { unsentOf } from '../../ledger/outbox';
-import { listWorkloads, summaryOf, workloadRecordOf } from '../../ledger/queries';
+import { listWorkloads, workloadRecordOf } from '../../ledger/queries';
+import { summaryOf } from '../../ledger/workload-summary';
 import type { TokenPrincipal } from '../../ledger/tokens';
 import type { WorkloadRow } from '../../ledger/workload-row';
 import type { RouteDeps } from '../app-deps';

@@ -87,6 +87,7 @@ test.each([
   ['{"schemaVersion":2,"id":"x","title":"x"}', 'schemaVersion must be 1'],
   ['{"schemaVersion":1,"id":"default","title":"x"}', "is a bundled profile's"],
   ['{"schemaVersion":1,"id":"x","title":"x","readPaths":["../up"]}', 'readPaths.0 must not climb'],
+  ['{"schemaVersion":1,"id":"x","title":"x","readPaths":["$home"]}', 'readPaths.0 may begin with $ only as $cwd'],
   ['{"schemaVersion":1,"id":"x","title":"x","env":{"expose":["A-B"]}}', 'env.expose.0 must be the name'],
   ['{"schemaVersion":1,"id":"x","title":"x","more":1}', 'Unrecognized key'],
 ])('profile %s', (text, why) => {
