@@ -1,6 +1,6 @@
 // Imports our workflows and their credentials by n8n's own command, as a user would, with the test's addresses in them.
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 
 /** Tokens with the scopes that the package's README names, and no more. */
 const CREDENTIALS = [
@@ -25,9 +25,10 @@ export async function importAll({ root, folder, n8n, world, makeToken }) {
   const source = join(root, 'n8n', 'workflows');
   const copies = join(folder, 'workflows');
   mkdirSync(copies);
-  for (const name of readdirSync(source)) {
-    const workflow = adapted(readFileSync(join(source, name), 'utf8'), world);
-    writeFileSync(join(copies, name), JSON.stringify(workflow));
+  const files = readdirSync(source).map((name) => join(source, name));
+  for (const file of [...files, join(root, 'scripts', 'n8n', 'every-operation.json')]) {
+    const workflow = adapted(readFileSync(file, 'utf8'), world);
+    writeFileSync(join(copies, basename(file)), JSON.stringify(workflow));
   }
   n8n.command('import:workflow', '--separate', `--input=${copies}`);
 }

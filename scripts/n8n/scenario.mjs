@@ -18,13 +18,14 @@ export const WORKFLOWS = {
   mutation: 'ocwMutation00001',
   callback: 'ocwCallback00001',
   missed: 'ocwMissedEvents1',
+  every: 'ocwEveryOp000001',
   lifecycle: 'ocwLifecycle0001',
 };
 
 /** The steps, in order: what they show, and how. `run` is {n8n, service, crow, world}. */
 export const STEPS = [
   ['the credential test asks the service who it is', credentialTest],
-  ['published workflows answer, and the trigger has subscribed itself', publish],
+  ['the workflows are published', publish],
   ['a feed becomes workloads, and its cursor moves with them', feed],
   ['the agent reads its entry through the context webhook, and only that', contextHook],
   ['the agent makes one task through the mutation webhook', mutationHook],
@@ -32,8 +33,9 @@ export const STEPS = [
   ['the same page again changes nothing; a new entry is taken', feedAgain],
   ['GitHub is believed when it signs, and told of repeats', github],
   ['a workflow that waits is woken by the callback and reads the ledger', callback],
-  ['the trigger node takes signed calls only', trigger],
+  ['every other operation of the node does what it says', everyOperation],
   ['what could not be posted is posted again when the service is back', outage],
+  ['the trigger node subscribes itself, and takes signed calls only', trigger],
   ['a trigger that is not published any more has no subscription', unpublish],
 ];
 
@@ -50,12 +52,11 @@ async function credentialTest({ n8n, world, service }) {
   assert.equal((await test('owt_wrong')).data.status, 'Error');
 }
 
-async function publish({ n8n, service }) {
-  const withoutOutside = Object.keys(WORKFLOWS).filter((name) => name !== 'mail' && name !== 'rss');
-  for (const name of withoutOutside) await n8n.publish(WORKFLOWS[name]);
-  const { body } = await service.ask('GET', '/api/subscriptions');
-  assert.equal(body.subscriptions.length, 1);
-  assert.equal(new URL(body.subscriptions[0].url).origin, n8n.url);
+async function publish({ n8n }) {
+  // Mail needs a server; the feed and the trigger have steps of their own.
+  for (const [name, id] of Object.entries(WORKFLOWS)) {
+    if (!['mail', 'rss', 'lifecycle'].includes(name)) await n8n.publish(id);
+  }
 }
 
 const workloads = async (service, source) =>
@@ -174,7 +175,42 @@ async function callback({ n8n }) {
   assert.ok(byName(execution, 'Go On'), 'it went on where the workload has completed');
 }
 
+async function everyOperation({ n8n, service }) {
+  const hold = async (id) =>
+    (await service.ask('POST', '/api/events', { source: 'hold', action: 'ask', event_id: id })).body.workload_id;
+  const [approve, deny] = [await hold('h-1'), await hold('h-2')];
+  await eventually('both are held', LONG, async () =>
+    (await workloads(service, 'hold')).every(({ state }) => state === 'held'),
+  );
+  const { status, body } = await n8n.webhook('every-operation', { approve, deny });
+  assert.equal(status, 200, JSON.stringify(body));
+  const { missing, explained, ...rest } = body;
+  assert.deepEqual([missing.exists, missing.etag, missing.value], [false, null, { n: 0 }]);
+  assert.match(JSON.stringify(explained), /"rule_id":"held"/);
+  assert.match(rest.late, /^state\.precondition_failed: /);
+  assert.match(rest.cancelled, /^workload\.state_conflict: /);
+  assert.deepEqual(
+    { ...rest, late: 0, cancelled: 0 },
+    {
+      next: { n: 2 },
+      late: 0,
+      deleted: true,
+      denied: 'denied',
+      approved: 'completed',
+      cancelled: 0,
+      replayed: deny,
+      replay: 'held',
+      decided: 'ignore',
+      many: 2,
+    },
+  );
+}
+
 async function trigger({ n8n, service }) {
+  await n8n.publish(WORKFLOWS.lifecycle);
+  const { subscriptions } = (await service.ask('GET', '/api/subscriptions')).body;
+  assert.equal(subscriptions.length, 1);
+  assert.equal(new URL(subscriptions[0].url).origin, n8n.url);
   const posted = await fromGithub(n8n, 'd-2', issue('make it fail'));
   const execution = await eventually('the trigger has started its workflow', LONG, async () =>
     (await n8n.executions(WORKFLOWS.lifecycle)).find(({ status }) => status === 'success'),
@@ -182,8 +218,7 @@ async function trigger({ n8n, service }) {
   const [told] = byName(execution, 'Tell a Person');
   assert.equal(told.data.main[0][0].json.workload_id, posted.body.workload_id);
   assert.match(told.data.main[0][0].json.text, /^github d-2 is failed: /);
-  const { body } = await service.ask('GET', '/api/subscriptions');
-  const forged = await fetch(body.subscriptions[0].url, {
+  const forged = await fetch(subscriptions[0].url, {
     method: 'POST',
     headers: {
       'content-type': 'application/json',
@@ -198,8 +233,9 @@ async function trigger({ n8n, service }) {
 
 async function outage({ n8n, service, world }) {
   world.down = true;
+  // n8n answers 200 without a body when a workflow fails before its answer: GitHub would not send it again.
   const answer = await fromGithub(n8n, 'd-3', issue('In the outage'));
-  assert.equal(answer.status, 500);
+  assert.notEqual(answer.status, 202);
   await eventually('the error workflow has tried once and waits', LONG, async () =>
     (await n8n.executions(WORKFLOWS.missed)).some(({ status }) => status === 'waiting' || status === 'running'),
   );
