@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { pathOf, withoutBlanks } from './api-request';
 import type { ApiRequest } from './api-request';
 
@@ -40,9 +41,9 @@ export function newSubscriptionOf(body: unknown): NewSubscription | null {
   return typeof id === 'string' && typeof secret === 'string' ? { subscriptionId: id, secret } : null;
 }
 
-/** The address that a subscription posts to. */
-export function urlOf(body: unknown): string | undefined {
-  const { subscription, url } = (body ?? {}) as { subscription?: { url?: unknown }; url?: unknown };
-  const found = subscription?.url ?? url;
-  return typeof found === 'string' ? found : undefined;
+/** True when a subscription, as the service shows it, posts to this address and is not disabled. */
+export function tells(body: unknown, url: string): boolean {
+  const { subscription } = (body ?? {}) as { subscription?: { url_hash?: unknown; disabled_at?: unknown } };
+  const hash = createHash('sha256').update(url).digest('hex');
+  return subscription?.url_hash === hash && subscription.disabled_at == null;
 }

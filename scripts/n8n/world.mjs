@@ -7,7 +7,7 @@ const escape = (text) => text.replace(/&/g, '&amp;').replace(/</g, '&lt;');
 export async function startWorld() {
   const entries = [];
   const tasks = [];
-  const world = { entries, tasks, down: false, target: null, url: '', stop: null };
+  const world = { entries, tasks, down: false, refused: 0, target: null, url: '', stop: null };
 
   const feed = () => {
     const items = entries.map(
@@ -20,7 +20,10 @@ export async function startWorld() {
 
   /** Passes a request on to the service, or breaks off as a service that is away. */
   const forward = (incoming, outgoing, path) => {
-    if (world.down || !world.target) return void incoming.socket.destroy();
+    if (world.down || !world.target) {
+      world.refused += 1;
+      return void incoming.socket.destroy();
+    }
     const { hostname, port } = new URL(world.target);
     const { method, headers } = incoming;
     const onward = httpRequest({ hostname, port, path, method, headers }, (answer) => {

@@ -13,11 +13,11 @@ import {
   getSubscription,
   listOf,
   newSubscriptionOf,
-  urlOf,
+  tells,
 } from '../../shared/subscriptions';
 import { checkSignature } from '../../shared/webhook-signature';
 import { ask, errorOf, send } from '../api-call';
-import { endedStateOptions } from '../OpencrowWorkloadd/description/workload';
+import { toldStateOptions } from '../OpencrowWorkloadd/description/workload';
 
 /** What the trigger keeps in the workflow's static data. */
 interface Kept {
@@ -55,9 +55,9 @@ export class OpencrowWorkloaddTrigger implements INodeType {
         displayName: 'States',
         name: 'states',
         type: 'multiOptions',
-        options: endedStateOptions,
+        options: toldStateOptions,
         default: [],
-        description: 'Ends that start the workflow; none means all',
+        description: 'States that start the workflow; none means every end. Held asks for an approval.',
       },
       {
         displayName: 'Sources',
@@ -94,7 +94,7 @@ export class OpencrowWorkloaddTrigger implements INodeType {
         const answer = await send.call(this, getSubscription(kept.subscriptionId));
         if (answer.status === 404) return false;
         if (answer.status !== 200) throw errorOf.call(this, answer);
-        return urlOf(answer.body) === this.getNodeWebhookUrl('default');
+        return tells(answer.body, this.getNodeWebhookUrl('default') ?? '');
       },
 
       async create(this: IHookFunctions): Promise<boolean> {

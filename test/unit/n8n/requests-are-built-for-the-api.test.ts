@@ -1,9 +1,10 @@
+import { createHash } from 'node:crypto';
 import { authorizeRequest } from '../../../contracts/capabilities';
 import { pathOf, RequestError } from '../../../n8n/shared/api-request';
 import { authorize, isRefusal } from '../../../n8n/shared/capabilities';
 import { problemOf } from '../../../n8n/shared/problem';
 import { deleteState, documentOf, expectationOf, putState } from '../../../n8n/shared/source-state';
-import { createSubscription, listOf, newSubscriptionOf, urlOf } from '../../../n8n/shared/subscriptions';
+import { createSubscription, listOf, newSubscriptionOf, tells } from '../../../n8n/shared/subscriptions';
 import {
   actOnWorkload,
   ENDED_STATES,
@@ -132,6 +133,14 @@ test('a problem is shown with its code, its detail and every pointer', () => {
 });
 
 describe('subscriptions', () => {
+  test('one that was disabled, or posts elsewhere, is as good as none', () => {
+    const url_hash = createHash('sha256').update('http://n8n/w').digest('hex');
+    expect(tells({ subscription: { url_hash, disabled_at: null } }, 'http://n8n/w')).toBe(true);
+    expect(tells({ subscription: { url_hash, disabled_at: '2026-01-01T00:00:00Z' } }, 'http://n8n/w')).toBe(false);
+    expect(tells({ subscription: { url_hash, disabled_at: null } }, 'http://n8n/other')).toBe(false);
+    expect(tells('<html>', 'http://n8n/w')).toBe(false);
+  });
+
   test('what is empty does not filter', () => {
     expect(listOf(' rss, ,github ')).toEqual(['rss', 'github']);
     expect(createSubscription('http://n8n/w', { states: ['lost'], sources: [], rules: [] }).body).toEqual({
@@ -145,6 +154,5 @@ describe('subscriptions', () => {
     expect(newSubscriptionOf(body)).toEqual({ subscriptionId: 'sub_1', secret: 'whsec_x' });
     expect(newSubscriptionOf({ subscription: body.subscription })).toBeNull();
     expect(newSubscriptionOf('<html>')).toBeNull();
-    expect(urlOf(body)).toBe('http://n8n/w');
   });
 });

@@ -10,8 +10,8 @@ const STATES = ['accepted', 'held', 'queued', 'delivered', 'running', 'preempted
 const optionsOf = (states: readonly string[]): { name: string; value: string }[] =>
   states.toSorted().map((state) => ({ name: `${state.charAt(0).toUpperCase()}${state.slice(1)}`, value: state }));
 
-/** States in which a workload has ended, as options in alphabetical order. */
-export const endedStateOptions = optionsOf([...ENDED_STATES]);
+/** States that the service tells of, as options in alphabetical order. */
+export const toldStateOptions = optionsOf(STATES.filter((state) => state !== 'accepted'));
 
 /** Operations and fields of workloads. */
 export const workloadProperties: INodeProperties[] = [
