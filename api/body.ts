@@ -58,7 +58,9 @@ export function decodeUtf8(bytes: Buffer): string {
 /** Checks the path, query and headers that a route declares. */
 export function readFields(request: Request, declared: Route): { params: unknown; query: unknown; headers: unknown } {
   const params = declared.params?.safeParse(request.params);
-  if (params?.success === false) throw new Problem('not_found', 'There is no such thing here.');
+  // No name has a NUL, and the ledger cannot even be asked for one.
+  const holdsNul = Object.values(request.params).some((value) => value.includes('\0'));
+  if (params?.success === false || holdsNul) throw new Problem('not_found', 'There is no such thing here.');
   return {
     params: params?.data,
     query: checked(declared.query ?? NO_QUERY, queryOf(request), '/query'),

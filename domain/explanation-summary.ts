@@ -44,13 +44,16 @@ function decision({ decision: decided, policy, rules, not_recomputed_because }: 
   const before = rules.filter(({ outcome }) => outcome === 'not_matched').length;
   const failed = rules.filter(({ outcome }) => outcome === 'error').length;
   const note = not_recomputed_because && NOT_RECOMPUTED[not_recomputed_because];
-  const words = decided.decision === 'duplicate' ? '' : `, for the reason ${decided.reason}`;
+  const words = decided.decision !== said ? '' : `, for the reason ${decided.reason}`;
   return [
     decided.rule_id === null
       ? `${version} said ${said} by its default: no rule matched${words}.`
       : `${version} said ${said} by rule ${decided.rule_id}${words}.`,
     ...(before + failed === 0 ? [] : [`Before that, ${countOf(before, failed)}.`]),
     ...(note === null ? [] : [note]),
+    ...(decided.decision === 'deny' && said !== 'deny'
+      ? [`It was denied all the same, for the reason ${decided.reason}.`]
+      : []),
   ];
 }
 

@@ -22,6 +22,8 @@ export interface LedgerStory {
     rule_id: string | null;
     policy_hash: string | null;
     dedupe_key: string | null;
+    /** Its dedupe key is one that it need not hold: it stands in line for it, or is a replay that went on without it. */
+    unclaimed: boolean;
   } | null;
   deliveries: { number: number; write: string; ended_at: string | null }[];
   lease: { epoch: number; delivery: number | null; open: boolean } | null;
@@ -132,7 +134,8 @@ function holdings(story: LedgerStory, tell: Tell): void {
         'ledger.claim_mismatch',
         `it is ${closed ? 'closed' : 'open'} and its dedupe claim is ${claim.open ? 'open' : 'not'}`,
       );
-  if (made?.decision === 'dispatch' && made.dedupe_key !== null && isAwaitingExecutor(state) && claims.length === 0)
+  const needsClaim = made?.decision === 'dispatch' && made.dedupe_key !== null && !made.unclaimed;
+  if (needsClaim && isAwaitingExecutor(state) && claims.length === 0)
     tell('ledger.claim_missing', `it is ${state} and nothing holds its dedupe key`);
 }
 

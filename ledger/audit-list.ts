@@ -4,6 +4,7 @@ import type { AuditEntry } from '../contracts/audit';
 import { Problem } from '../contracts/problems';
 import type { WorkloadState } from '../contracts/terminology';
 import type { Queryable } from './database';
+import { isTimeText } from './list-cursor';
 
 /** Which audit rows to list; every field narrows. */
 export interface AuditFilter {
@@ -138,7 +139,7 @@ const encode = (row: Stored, filter: AuditFilter): string =>
 
 function decode(text: string, filter: AuditFilter): [at: string, seq: string] {
   const parts = cursorParts.safeParse(parseJson(Buffer.from(text, 'base64url').toString('utf8')));
-  if (!parts.success || Number.isNaN(Date.parse(parts.data[0]))) throw refused('is not a cursor of this list');
+  if (!parts.success || !isTimeText(parts.data[0])) throw refused('is not a cursor of this list');
   if (parts.data[2] !== fingerprint(filter)) throw refused('belongs to another filter');
   return [parts.data[0], parts.data[1]];
 }

@@ -43,8 +43,8 @@ export async function mintCapability(
        SELECT number, hook, operations FROM capability_grants WHERE workload_id = $1
          AND NOT EXISTS (SELECT 1 FROM capability_revocations WHERE workload_id = $1)
      ), minted AS (
-       INSERT INTO capability_tokens AS t (workload_id, delivery, tenant_id, token_id, token_hash)
-       SELECT $1, $2, $3, $4, $5 WHERE EXISTS (SELECT 1 FROM granted)
+       INSERT INTO capability_tokens AS t (workload_id, delivery, tenant_id, token_id, token_hash, uses)
+       SELECT $1, $2, $3, $4, $5, array_fill(0, ARRAY[count(*)::int]) FROM granted HAVING count(*) > 0
        ON CONFLICT (workload_id, delivery) DO UPDATE SET token_id = excluded.token_id, token_hash = excluded.token_hash,
          state = 'pending', minted_at = clock_timestamp(), active_since = NULL, deadline_at = NULL,
          closed_at = NULL, close_reason = NULL

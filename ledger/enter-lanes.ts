@@ -1,6 +1,7 @@
 import type { Decision, Gate } from '../contracts/terminology';
 import { lanesAgain, laneSpecs, type LaneSpec } from '../domain/lane-specs';
 import type { Evaluation } from '../domain/policy/evaluate';
+import { NO_ROOM } from '../domain/policy/recorded-decision';
 import { forgetAbsorbed, noteAbsorbed } from './absorbed';
 import type { Queryable } from './database';
 import { isFree, isFull, lockLane, takePlaces } from './lanes';
@@ -41,7 +42,7 @@ export async function enterLanes(
   for (const spec of specs) {
     const follower = spec.mode === 'coalesce' ? await joinFollower(tx, row, spec, decision) : null;
     if (follower) return { ...entered, decision: 'duplicate', reason: 'coalesced', absorbedBy: follower };
-    if (await isFull(tx, spec.lane)) return { ...entered, decision: 'deny', reason: 'too_many_waiting' };
+    if (await isFull(tx, spec.lane)) return { ...entered, decision: 'deny', reason: NO_ROOM };
   }
   return { ...entered, lanes: [...specs], gate: await placeIn(tx, row, specs, decision === 'hold') };
 }

@@ -10,7 +10,7 @@ export interface ListCursor {
 }
 
 const cursorParts = z.tuple([
-  z.string().regex(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d){0,2}$/),
+  z.string().regex(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-](0\d|1[0-4])(:[0-5]\d){0,2}$/),
   workloadId,
 ]);
 
@@ -21,12 +21,18 @@ export const encodeCursor = ({ acceptedAt, workloadId: id }: ListCursor): string
 /** The inverse of {@link encodeCursor}; anything else is the problem `request.invalid`. */
 export function decodeCursor(text: string): ListCursor {
   const parts = cursorParts.safeParse(parseJson(Buffer.from(text, 'base64url').toString('utf8')));
-  if (parts.success && !Number.isNaN(Date.parse(parts.data[0]))) {
+  if (parts.success && isTimeText(parts.data[0])) {
     return { acceptedAt: parts.data[0], workloadId: parts.data[1] };
   }
   throw new Problem('request.invalid', 'The cursor is none that this service has given.', {
     errors: [{ pointer: '/query/cursor', detail: 'is not a cursor of this list' }],
   });
+}
+
+/** Whether a text begins with a day and time that there are; `Date.parse` takes the 30th of February, which the ledger refuses. */
+export function isTimeText(text: string): boolean {
+  const at = new Date(`${text.slice(0, 10)}T${text.slice(11, 19)}Z`);
+  return !Number.isNaN(at.getTime()) && at.toISOString().slice(0, 10) === text.slice(0, 10);
 }
 
 function parseJson(text: string): unknown {

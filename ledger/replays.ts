@@ -69,16 +69,10 @@ export const wakeOf = ({ workloadId, event }: Replayed, tenantId: string): Unsen
   wait_ms: null,
 });
 
-function newEvent({ source, action, event_id, subject, occurred_at, data }: SourceEvent): SourceEvent {
+function newEvent({ event_id, ...content }: SourceEvent): SourceEvent {
   const origin = event_id.replace(/^replay:[0-9a-f]{24}:/, '');
-  return {
-    source,
-    action,
-    event_id: `replay:${randomBytes(12).toString('hex')}:${origin.slice(0, ID_CHARS).replace(/[\ud800-\udbff]$/, '')}`,
-    ...(subject === undefined ? {} : { subject }),
-    ...(occurred_at === undefined ? {} : { occurred_at }),
-    data,
-  };
+  const name = origin.slice(0, ID_CHARS).replace(/[\ud800-\udbff]$/, '');
+  return { ...content, event_id: `replay:${randomBytes(12).toString('hex')}:${name}` };
 }
 
 async function link(tx: Queryable, original: WorkloadRow, workloadId: string, order: ReplayOrder): Promise<void> {

@@ -91,9 +91,11 @@ export async function concludeTry(
        UPDATE subscriptions SET disabled_at = clock_timestamp() FROM message
        WHERE message.state = 'gone' AND subscription_id = message.target_id
      ), others AS (
-       UPDATE webhook_messages other SET state = 'gone', ended_at = clock_timestamp() FROM message
-       WHERE message.state = 'gone' AND other.target_id = message.target_id AND other.state = 'pending'
-         AND other.message_id <> message.message_id
+       -- Those that somebody is concluding now end by themselves; to wait for them would be to wait for each other.
+       UPDATE webhook_messages SET state = 'gone', ended_at = clock_timestamp() WHERE message_id IN (
+         SELECT other.message_id FROM webhook_messages other, message
+         WHERE message.state = 'gone' AND other.target_id = message.target_id AND other.state = 'pending'
+           AND other.message_id <> message.message_id FOR UPDATE OF other SKIP LOCKED)
      )
      INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
      SELECT tenant_id, workload_id, 'webhook.' || CASE state WHEN 'pending' THEN 'failed' ELSE state END, 'control',

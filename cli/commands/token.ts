@@ -48,7 +48,7 @@ export async function runTokenImport(config: ConfigOf<'token import'>, args: Tok
   const inForce = await withLedger(config, async (db) =>
     isImportable(bearer)
       ? (await importToken(db, token, bearer)).inForce
-      : (await authenticateToken(db, bearer)) !== null,
+      : (await authenticateToken(db, bearer))?.tenantId === token.tenantId,
   );
   if (!inForce)
     throw new CommandFailed(

@@ -66,8 +66,9 @@ async function verifyLedger(
     checked['chains'] = chains.length;
     checked['audit_rows'] = 0;
     for (const chain of chains) {
-      if (args.archives) await verifyArchives(snapshot, chain, args.archives, anchors, report);
-      checked['audit_rows'] += await verifyChain(snapshot, chain, anchors, report, rows.add);
+      const archived = args.archives ? await verifyArchives(snapshot, chain, args.archives, anchors, report) : 0;
+      const left = anchors.filter((anchor) => anchor.chain !== chain || anchor.position > archived);
+      checked['audit_rows'] += await verifyChain(snapshot, chain, left, report, rows.add);
     }
     for (const { chain, position } of anchors.filter((anchor) => !chains.includes(anchor.chain)))
       report({ code: 'anchor.beyond_end', message: 'there is no such chain', chain, position });
@@ -97,15 +98,17 @@ async function checkTemporal(db: Queryable, config: ConfigOf<'verify'>, report: 
   }
 }
 
-/** The files that the ledger says hold its archived rows. */
+/** The files that the ledger says hold its archived rows. Returns the last position that is in one, 0 without any. */
 async function verifyArchives(
   db: Queryable,
   chain: string,
   folder: string,
   anchors: readonly Anchor[],
   report: Report,
-): Promise<void> {
+): Promise<number> {
+  let end = 0;
   for (const { file, sha256, first, last, lastHash } of await archivedSegments(db, chain)) {
+    end = last;
     const target = path.join(folder, file);
     const found = await stat(target).catch(() => null);
     const told: Report = (finding) => report({ ...finding, file });
@@ -130,6 +133,7 @@ async function verifyArchives(
         chain,
       });
   }
+  return end;
 }
 
 async function sha256Of(file: string): Promise<Buffer> {

@@ -16,10 +16,14 @@ export interface RecordedDecision {
   trace: readonly RuleTrace[];
 }
 
-/** What policy itself said, before the dedupe claim had its say. */
+/** Reason of a decision that policy made otherwise: the work was denied because too much waits already. */
+export const NO_ROOM = 'too_many_waiting';
+
+/** What policy itself said, before the dedupe claim and the lanes had their say. */
 export function policySaid(recorded: RecordedDecision): { decision: RuleDecision; reason: string } {
   const { decision, reason, rule } = recorded;
-  if (decision !== 'duplicate') return { decision, reason };
+  const noRoom = decision === 'deny' && reason === NO_ROOM && rule !== null && rule.decision !== 'deny';
+  if (decision !== 'duplicate') return noRoom ? { decision: rule.decision, reason: rule.reason } : { decision, reason };
   if (!rule) throw new Error('a duplicate without a rule');
   return { decision: rule.decision, reason: rule.reason };
 }

@@ -9,7 +9,10 @@ SELECT w.workload_id, w.state, w.closed, w.delivery, w.double_execution,
   CASE WHEN w.wake_sent < w.wake_seq THEN extract(epoch FROM clock_timestamp() - w.wake_at)::float8 END AS unsent_seconds,
   EXISTS (SELECT 1 FROM audit_archives r WHERE r.chain = w.tenant_id) AS archived,
   (SELECT row_to_json(d) FROM (
-     SELECT decision, rule_id, policy_hash, dedupe_key FROM decisions WHERE workload_id = w.workload_id) d) AS decision,
+     SELECT decision, rule_id, policy_hash, dedupe_key,
+       coalesce(w.lanes @> '[{"gate": "key"}]', false) OR EXISTS (
+         SELECT 1 FROM replays r WHERE r.workload_id = w.workload_id AND r.bypassed_holder IS NOT NULL) AS unclaimed
+     FROM decisions WHERE workload_id = w.workload_id) d) AS decision,
   (SELECT coalesce(json_agg(d), '[]') FROM (
      SELECT number, write, ended_at FROM deliveries WHERE workload_id = w.workload_id) d) AS deliveries,
   (SELECT row_to_json(l) FROM (

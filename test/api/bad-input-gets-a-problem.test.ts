@@ -115,6 +115,7 @@ test('a query that is unknown, repeated or wrong is refused', async () => {
     'limit=1&limit=2',
     'cursor=!!',
     'cursor=YWJj',
+    `cursor=${Buffer.from(`["2026-02-30 00:00:00+00","wl_${'a'.repeat(32)}"]`).toString('base64url')}`,
     'since=yesterday',
     'source=%00',
   ]) {

@@ -1,6 +1,12 @@
 import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { runTokenImport } from '../../cli/commands/token';
+import type { ConfigOf } from '../../cli/config';
+import { Secret } from '../../contracts/secret';
 import { importToken, listTokens, revokeToken } from '../../ledger/tokens';
 import { startTestApi, type TestApi } from '../support/api-server';
+import { temporaryFolder } from '../support/temporary-folder';
 
 let api: TestApi;
 beforeAll(async () => (api = await startTestApi()));
@@ -45,6 +51,20 @@ test('scopes follow the import; a revoked token stays revoked; no tenant takes t
   await revokeToken(api.db, tokenId);
   expect((await importToken(api.db, token, secret)).inForce).toBe(false);
   expect(await statusOf(secret)).toBe(401);
+});
+
+test('a token that was made here is in force for its own tenant only', async () => {
+  const file = path.join(temporaryFolder(), 'token');
+  writeFileSync(file, api.token, { mode: 0o600 });
+  const log = jest.spyOn(console, 'log').mockImplementation(() => undefined);
+  const config = { databaseUrl: () => new Secret(api.databaseUrl) } as ConfigOf<'token import'>;
+  const args = { name: 'n8n', scopes: 'events:write', file };
+  try {
+    await runTokenImport(config, { ...args, tenant: 'default' });
+    await expect(runTokenImport(config, { ...args, tenant: 'other' })).rejects.toThrow('not of tenant other');
+  } finally {
+    log.mockRestore();
+  }
 });
 
 test.each(['short', 'owc_0123456789abcdef_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa', `${'x'.repeat(31)}`])(

@@ -30,7 +30,13 @@ const recordOf = async (id: string) => (await api.ask('GET', `/api/workloads/${i
 
 test('a replay is an event of its own with the same content, named on both sides', async () => {
   const id = await cancelled(
-    anEvent('a', { source: 'git', subject: 's#1', occurred_at: '2026-01-02T03:04:05Z', data: { x: [1] } }),
+    anEvent('a', {
+      source: 'git',
+      subject: 's#1',
+      occurred_at: '2026-01-02T03:04:05Z',
+      data: { x: [1] },
+      attributes: { lane: 'a' },
+    }),
   );
   const wakes = api.wakes.length;
   const answer = await replay(id);

@@ -88,6 +88,11 @@ test('whatever is wrong with the signature, the answer is the same', async () =>
   expect(told[0]).toMatchObject({ status: 401, code: 'webhook.signature_invalid' });
 });
 
+test('an address that cannot be one is not looked up', async () => {
+  const { secret } = await open('nul');
+  expect((await post({ endpoint: '/api/webhooks/whe_%00', secret }, event('x'))).status).toBe(404);
+});
+
 test('PUT again rotates: both secrets count for a day; DELETE closes at once', async () => {
   const first = await open('rotating');
   const second = await open('rotating');

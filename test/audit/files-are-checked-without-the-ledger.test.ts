@@ -3,7 +3,10 @@ import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { execFileSync } from 'node:child_process';
 import { ndjson } from '../../domain/audit-file';
-import type { Anchor } from '../../domain/audit-chain';
+import type { ConfigOf } from '../../cli/config';
+import { runVerify } from '../../cli/commands/verify';
+import { Secret } from '../../contracts/secret';
+import { formatAnchor, type Anchor } from '../../domain/audit-chain';
 import type { Finding } from '../../domain/finding';
 import { archiveChain } from '../../ledger/audit-archive';
 import { exportAudit } from '../../ledger/audit-export';
@@ -113,6 +116,21 @@ test('old rows go into files that are checked, and the chain goes on from them',
   await expect(ledger.db.query('DELETE FROM audit')).rejects.toThrow('P0001');
   expect(await archiveChain(ledger.db, { ...options, segmentRows: 1_000 })).toHaveLength(1);
   expect(await findingsOf(ledger.db)).toEqual([]);
+});
+
+test('an anchor in an archive file is met there', async () => {
+  const config = { databaseUrl: () => new Secret(ledger.schema.url) } as ConfigOf<'verify'>;
+  const printed: string[] = [];
+  const log = jest.spyOn(console, 'log').mockImplementation((line: string) => void printed.push(line));
+  const anchor = anchors.map(formatAnchor);
+  try {
+    await runVerify(config, [], { anchor, archives: path.join(folder, 'archive'), temporal: false, json: true });
+    await runVerify(config, [], { anchor, temporal: false, json: true });
+  } finally {
+    log.mockRestore();
+  }
+  const codes = printed.map((line) => (JSON.parse(line) as { findings: Finding[] }).findings.map(({ code }) => code));
+  expect(codes).toEqual([[], ['anchor.not_covered']]);
 });
 
 test('what is not what was sealed is not archived', async () => {

@@ -2,6 +2,7 @@ import { canonicalRow, GENESIS, sealHash } from '../../domain/audit-chain';
 import { sealsAfter } from '../../ledger/audit-stream';
 import type { Finding } from '../../domain/finding';
 import { reportWrite } from '../../ledger/deliveries';
+import { replayWithin } from '../../ledger/replays';
 import { anchorsOf, findingsAfter, findingsOf, sealAll } from '../support/audit';
 import { FreshLedger } from '../support/fresh-ledger';
 
@@ -127,6 +128,21 @@ test.each([
   expect([...new Set(found.map((finding) => finding.workload_id))]).toEqual([
     statement.includes('$running') ? running : completed,
   ]);
+});
+
+test('work that stands in line for its key, or went on without it, needs no claim', async () => {
+  const inLine = await ledger.delivered({ dedupe: { key: 'c', on_duplicate: 'queue' } });
+  const holder = await ledger.admitted({ dedupe: { key: 'd', window: 1000 } });
+  const original = await ledger.admitted({ decision: 'ignore' });
+  const order = { tenantId: 'default', workloadId: original, actor: 'test', reason: 'again', bypassDedupe: true };
+  const { workloadId: replay } = await ledger.db.transaction((tx) => replayWithin(tx, order));
+  const principal = await ledger.enrol();
+  await ledger.admit(replay, { pool: principal.poolId, dedupe: { key: 'd', window: 1000 } });
+  await ledger.delivered({}, { principal, workId: replay });
+  await sealAll(ledger.db);
+  expect((await ledger.workload(replay)).state).toBe('delivered');
+  const involved = [inLine.workId, holder, replay];
+  expect((await findingsOf(ledger.db)).filter((each) => involved.includes(each.workload_id!))).toEqual([]);
 });
 
 test('what happened against the plan is a notice, not a disagreement', async () => {

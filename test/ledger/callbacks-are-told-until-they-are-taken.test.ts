@@ -7,6 +7,7 @@ import { webhookSecret } from '../../domain/webhooks/secrets';
 import { isSigned } from '../../domain/webhooks/signature';
 import { acceptEvent } from '../../ledger/accept';
 import { workloadRecordOf } from '../../ledger/queries';
+import { concludeTry, takeMessages } from '../../ledger/webhook-messages';
 import { eventually } from '../support/eventually';
 import { FreshLedger } from '../support/fresh-ledger';
 import { startReceiver, type Received, type WebhookReceiver } from '../support/webhook-receiver';
@@ -123,6 +124,26 @@ test('410 stops it for good, also for later news', async () => {
   await eventually(async () => expect((await callback(workloadId)).state).toBe('gone'));
   await ledger.report(worker, workloadId, 'completed');
   expect((await workloadRecordOf(ledger.db, 'default', workloadId))!.callbacks).toHaveLength(1);
+});
+
+test('a receiver that is gone is noted while another of its messages is being concluded', async () => {
+  const url = receiver.url('/gone');
+  const event = { source: 'rss', action: 'triage', event_id: 'both', data: {}, callback_url: url };
+  const { workloadId } = await acceptEvent(ledger.db, 'default', event, 'test');
+  await ledger.admit(workloadId, { decision: 'ignore' });
+  await ledger.db.query(
+    `INSERT INTO webhook_messages (message_id, tenant_id, workload_id, kind, target_id, host, type, sequence, body)
+     SELECT 'msg_2', tenant_id, workload_id, kind, target_id, host, type, 2, body FROM webhook_messages`,
+  );
+  const [first] = await takeMessages(ledger.db, { total: 2, perHost: 2, hosts: new Map() }, 60_000);
+  const gone = { status: 410, error: 'refused' };
+  await ledger.db.transaction(async (tx) => {
+    const other = first!.message_id === 'msg_2' ? "<> 'msg_2'" : "= 'msg_2'";
+    await tx.query(`SELECT 1 FROM webhook_messages WHERE message_id ${other} FOR UPDATE`);
+    await concludeTry(ledger.db, first!, gone, { state: 'gone' });
+  });
+  const rows = await ledger.db.query('SELECT message_id, state FROM webhook_messages');
+  expect(rows).toContainEqual({ message_id: first!.message_id, state: 'gone' });
 });
 
 test('when its tries are used up it is given up, and that is in record and audit', async () => {

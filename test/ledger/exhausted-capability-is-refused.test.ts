@@ -73,6 +73,13 @@ test('when several grants fit, one with life and uses left is taken, in their or
   ]);
 });
 
+test('the end of a capability tells the uses of each grant, in their order', async () => {
+  const { token, workId } = await tokenFor({ operations: ['list'] }, { operations: ['put'] }, {});
+  await askFor(ledger, token);
+  await ledger.operate(workId, { action: 'cancel' });
+  expect(await ledger.audit(workId, 'capability.closed')).toMatchObject([{ detail: { uses: [0, 0, 1] } }]);
+});
+
 test('refusals are all counted, and recorded up to a bound', async () => {
   const { token, workId } = await tokenFor({ max_uses: 1 });
   await ledger.db.query('UPDATE capability_tokens SET refused = 999 WHERE workload_id = $1', [workId]);
