@@ -65,6 +65,7 @@ let
   };
 
   packageArguments = (import ./package.nix) {
+    npmRegistry = "https://npm.example";
     inherit lib;
     stdenv = {
       hostPlatform.isLinux = true;

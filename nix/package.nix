@@ -6,6 +6,8 @@
   importNpmLock,
   autoPatchelfHook,
   nodejs_22,
+  # Where npm packages come from: the URL of a registry, without a slash at its end. npm's own is `npm config get registry`.
+  npmRegistry ? lib.removeSuffix "/" (builtins.getEnv "NPM_CONFIG_REGISTRY"),
 }:
 
 let
@@ -23,8 +25,10 @@ let
     if path == "" || module ? resolved || !(module ? integrity) then
       module
     else
-      module // { resolved = "https://registry.npmjs.org/${name}/-/${file}"; };
+      module // { resolved = "${npmRegistry}/${name}/-/${file}"; };
 in
+assert lib.assertMsg (npmRegistry != "")
+  "opencrow-workloadd: say which npm registry to use: NPM_CONFIG_REGISTRY with --impure, or override { npmRegistry = …; }";
 buildNpmPackage {
   pname = "opencrow-workloadd";
   inherit (manifest) version;

@@ -132,7 +132,7 @@ const hasLib = hasNix && lib !== null && existsSync(path.join(lib, 'default.nix'
       });
       expect(flake).toMatchObject({ overlay: 'package.nix', modules: ['default', 'opencrow-workloadd'] });
       expect(flake.unitProgram).toMatch(/package\.nix-x86_64-linux\/bin\/workloadd api$/);
-      expect(built.example).toMatch(/^https:\/\/registry\.npmjs\.org\/@temporalio\/client\/-\/client-[\d.]+\.tgz$/);
+      expect(built.example).toMatch(/^https:\/\/npm\.example\/@temporalio\/client\/-\/client-[\d.]+\.tgz$/);
       // Only packages of other platforms may lack one: they are optional, and never installed here.
       expect(built.unresolved.filter((each) => /linux-x64-gnu$/.test(each))).toEqual([]);
     });
