@@ -68,7 +68,10 @@ async function authenticate(context: AuthContext, request: Request): Promise<Tok
     context.backoff.check(address, bearer);
     context.backoff.failed(address, bearer);
   }
-  throw new Problem('auth.required', 'A valid bearer token is needed.');
+  throw new Problem(
+    'auth.required',
+    'A valid bearer token is needed: this one is missing, unknown, revoked or expired.',
+  );
 }
 
 function worker(

@@ -88,7 +88,16 @@ function itemsOf(issue: z.core.$ZodIssue, base: string): ProblemItem[] {
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => ({ pointer: at([...issue.path, key]), detail: 'is not known here' }));
   }
-  return [{ pointer: at(issue.path), detail: issue.message }];
+  return [{ pointer: at(issue.path), detail: sentenceOf(issue) }];
+}
+
+const WRONG_TYPE = /^Invalid input: expected (\w+), received (\w+)$/;
+
+/** What zod says of types, in the words of JSON, which has no `undefined`; everything else as the schema says it. */
+function sentenceOf({ code, message }: z.core.$ZodIssue): string {
+  const [, expected, received] = (code === 'invalid_type' && WRONG_TYPE.exec(message)) || [];
+  if (received === 'undefined') return 'is missing';
+  return expected ? `must be of type ${expected === 'record' ? 'object' : expected}, not ${received}` : message;
 }
 
 /** A name of the caller's own, cut so that an error never grows with what was sent. */

@@ -91,12 +91,12 @@ function grant({ hook, kind, operations, literals, globs, max_uses }: Facts['gra
 const people = ({ afterwards }: Facts): string[] =>
   afterwards
     .filter(({ actor, type }) => type !== 'workload.replayed' && (actor.startsWith('token:') || actor === 'cli'))
-    .map(
-      ({ at, type, actor, reason }) =>
-        `At ${at} ${actor} made it ${word(type)}${reason === null ? '.' : `: ${reason}`}`,
-    );
+    .map(({ at, type, actor, reason }) => `At ${at} ${actor} ${deed(type)}${reason === null ? '.' : `: ${reason}`}`);
 
-const word = (type: string): string => type.replace(/^workload\./, '').replaceAll('_', ' ');
+const deed = (type: string): string =>
+  type === 'capability.revoked'
+    ? 'revoked its capabilities'
+    : `made it ${type.replace(/^workload\./, '').replaceAll('_', ' ')}`;
 
 function outcome({ outcome: now, decision: decided }: Facts): string {
   const deliveries =

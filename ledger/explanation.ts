@@ -40,7 +40,7 @@ interface StoredDecision {
   decided_at: string;
 }
 
-/** One statement, so that it is one moment's truth. Steps of the decision itself, and of capabilities, are left out. */
+/** One statement, so that it is one moment's truth. Steps of the decision itself, and of capabilities but their revocation, are left out. */
 const CASE = `
 SELECT w.*,
   (SELECT row_to_json(e) FROM (
@@ -58,7 +58,7 @@ SELECT w.*,
   (SELECT to_json(max(window_until)) #>> '{}' FROM dedupe_claims WHERE workload_id = w.workload_id) AS window_until,
   (SELECT coalesce(json_agg(a ORDER BY a.seq), '[]') FROM (
      SELECT seq, at, type, actor, detail FROM audit
-     WHERE workload_id = w.workload_id AND type LIKE 'workload.%' AND actor <> 'policy' ORDER BY seq DESC LIMIT $3 + 1) a) AS steps,
+     WHERE workload_id = w.workload_id AND (type LIKE 'workload.%' OR type = 'capability.revoked') AND actor <> 'policy' ORDER BY seq DESC LIMIT $3 + 1) a) AS steps,
   (SELECT row_to_json(o) FROM (
      SELECT replay_of AS workload_id, ${REPLAY_COLUMNS} FROM replays WHERE workload_id = w.workload_id) o) AS replay_of,
   (SELECT coalesce(json_agg(n ORDER BY n.at), '[]') FROM (

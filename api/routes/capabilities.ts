@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { authorizeAnswer, authorizeRequest, capabilitiesRecord } from '../../contracts/capabilities';
-import type { AuthorizeAnswer } from '../../contracts/capabilities';
+import type { AuthorizeAnswer, CapabilityRefusal } from '../../contracts/capabilities';
 import { workloadId } from '../../contracts/ids';
 import { deliveryIdOf } from '../../contracts/names';
 import { Problem } from '../../contracts/problems';
@@ -42,13 +42,24 @@ const authorizeRoute = route({
   },
 });
 
-function refusal(reason: string): Problem {
+const DENIED: Record<CapabilityRefusal, string> = {
+  unknown: 'There is no such token here: forged, cut, or replaced by a later claim.',
+  wrong_delivery: 'The work was handed over once more since; the token is of an earlier delivery.',
+  closed: 'The delivery has ended, or its capabilities were revoked.',
+  suspended: 'The work is preempted; the token holds again when it goes on.',
+  operation_not_granted: 'No grant of this kind (context or mutation) names this hook with this operation.',
+  resource_not_granted: 'No grant of this operation opens this resource.',
+  expired: 'The time of the grant is over.',
+  exhausted: 'All uses of the grant are spent.',
+};
+
+function refusal(reason: CapabilityRefusal | 'idempotency_conflict'): Problem {
   if (reason === 'idempotency_conflict') {
     return new Problem('idempotency.conflict', 'This idempotency_key was used for another request.', {
       errors: [{ pointer: '/idempotency_key', detail: 'belongs to another request' }],
     });
   }
-  return new Problem('capability.denied', `The capability is refused: ${reason}.`, {
+  return new Problem('capability.denied', DENIED[reason], {
     extra: { allowed: false, reason },
   });
 }

@@ -150,7 +150,10 @@ async function signedEndpoint(
   }
   auth.backoff.check(address, endpointId);
   auth.backoff.failed(address, endpointId);
-  throw new Problem('webhook.signature_invalid', 'There is no such endpoint, or this is not signed with its secret.');
+  throw new Problem(
+    'webhook.signature_invalid',
+    'There is no such endpoint, or this is not signed with its secret within the last 5 minutes.',
+  );
 }
 
 const WEBHOOK_ID = /^[\x21-\x7e]{1,255}$/;

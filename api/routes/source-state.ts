@@ -35,7 +35,7 @@ function nameOf({ tenantId }: TokenPrincipal, given: { source: string; key: stri
 const etagOf = ({ version }: { version: number }): string => `"${version}"`;
 
 const ifMatch = z
-  .union([z.literal('*'), stateEtag])
+  .union([stateEtag, z.literal('*')])
   .optional()
   .meta({
     type: 'string',

@@ -87,6 +87,16 @@ test.each(CASES)('%s', async (_name, ask, status, code, detail) => {
   expect(await api.db.query("SELECT 1 FROM events WHERE event_id IN ('x', 'c')")).toEqual([]);
 });
 
+test('what is missing is called missing, and a wrong type by the names of JSON', async () => {
+  const { errors } = (await api.ask('POST', '/api/events', { json: { source: 7, action: 'triage', data: [] } })).body;
+  expect(errors).toEqual([
+    { pointer: '/source', detail: 'must be of type string, not number' },
+    { pointer: '/event_id', detail: 'is missing' },
+    { pointer: '/data', detail: expect.any(String) },
+  ]);
+  expect(JSON.stringify(errors)).not.toMatch(/undefined|Invalid input/);
+});
+
 test('legal extremes are accepted', async () => {
   const deep = await api.ask('POST', '/api/events', withData(`{"n":${nested(64)}}`, 'deep'));
   expect(deep.status).toBe(202);

@@ -116,6 +116,10 @@ test('what people decided afterwards is told by whom and why', async () => {
     },
   ]);
   expect(it.summary.join('\n')).toMatch(/token:\w+ made it denied: not on a Sunday/);
+
+  const trusted = await decided(entry('trusted'));
+  await api.ask('POST', `/api/workloads/${trusted}/capabilities/revoke`, { json: { reason: 'odd calls' } });
+  expect((await explain(trusted)).summary.join('\n')).toMatch(/token:\w+ revoked its capabilities: odd calls/);
 });
 
 test('the policy that decided is asked, not the one that is active now', async () => {

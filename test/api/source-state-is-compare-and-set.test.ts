@@ -68,6 +68,10 @@ test('without a condition the last one wins; a condition that makes no sense is 
   for (const headers of [{ 'If-Match': 'W/"1"' }, { 'If-Match': '"x"' }, { 'If-None-Match': '"1"' }]) {
     expect(outcome(await put('blind', 1, headers as Record<string, string>))).toEqual([422, 'request.invalid']);
   }
+  const unquoted = await put('blind', 1, { 'If-Match': 'version one' });
+  expect(unquoted.body['errors']).toEqual([
+    { pointer: '/headers/If-Match', detail: 'must be an ETag of this key, e.g. "3"' },
+  ]);
   expect(outcome(await put('blind', 1, { 'If-Match': '"1"', ...NEW }))).toEqual([422, 'request.invalid']);
 });
 
