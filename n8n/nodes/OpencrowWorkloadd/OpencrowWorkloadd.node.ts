@@ -65,7 +65,13 @@ export class OpencrowWorkloadd implements INodeType {
       } catch (error) {
         const failure = failureOf.call(this, error);
         if (!this.continueOnFail()) throw failure;
-        return [items.map((_item, item) => ({ json: errorJson(failure), error: failure, pairedItem: { item } }))];
+        return [
+          items.map(({ json }, item) => ({
+            json: { ...json, ...errorJson(failure) },
+            error: failure,
+            pairedItem: { item },
+          })),
+        ];
       }
     }
 
@@ -78,8 +84,9 @@ export class OpencrowWorkloadd implements INodeType {
       } catch (error) {
         const failure = failureOf.call(this, error, item);
         if (!this.continueOnFail()) throw failure;
-        // Never by the first output of an authorization: that one means "allowed".
-        outputs.at(-1)?.push({ json: errorJson(failure), error: failure, pairedItem: { item } });
+        // What came in goes on, so that it can be tried again; but no token, and never by the output that means "allowed".
+        const kept = resource === 'capability' ? {} : items[item]?.json;
+        outputs.at(-1)?.push({ json: { ...kept, ...errorJson(failure) }, error: failure, pairedItem: { item } });
       }
     }
     return outputs;
