@@ -1,6 +1,6 @@
 import { canonicalRow, GENESIS, sealHash, type ChainedRow } from '../domain/audit-chain';
 import { debugPoint } from '../domain/debug-point';
-import { CHAINED_COLUMNS } from './audit-rows';
+import { CHAINED_COLUMNS, MAY_BE_UNSEALED } from './audit-rows';
 import type { Database, Queryable } from './database';
 
 /** Any constant: the advisory lock, with the schema's name, under which one process at a time seals. */
@@ -38,7 +38,7 @@ type Unsealed = ChainedRow & { xact: string };
 
 const UNSEALED = `
 SELECT a.xact::text AS xact, ${CHAINED_COLUMNS} FROM audit a
-WHERE a.xact >= audit_settled() AND (a.xact, a.seq) > ($1::xid8, $2::bigint)
+WHERE ${MAY_BE_UNSEALED} AND (a.xact, a.seq) > ($1::xid8, $2::bigint)
   AND NOT EXISTS (SELECT 1 FROM audit_seals s WHERE s.seq = a.seq)
 ORDER BY a.xact, a.seq LIMIT $3`;
 
@@ -55,9 +55,13 @@ export async function sealBatch(db: Database, pass: SealPass, limit: number): Pr
     if (!lock!.free) return null;
     const rows = await tx.query<Unsealed>(UNSEALED, [pass.after.xact, pass.after.seq, limit]);
     if (rows.length > 0) await append(tx, rows);
-    // Only after work: the update is a transaction itself, and would give the next pass one more to note.
-    if (rows.length < limit && rows.length + pass.sealed > 0) {
-      await tx.query('UPDATE audit_sealer SET settled = $1, cluster = $2', [pass.settledBefore, pass.cluster]);
+    // Only after work, or on another server: the update is a transaction itself, and would give the next pass one more to note.
+    if (rows.length < limit) {
+      await tx.query('UPDATE audit_sealer SET settled = $1, cluster = $2 WHERE $3 OR cluster IS DISTINCT FROM $2', [
+        pass.settledBefore,
+        pass.cluster,
+        rows.length + pass.sealed > 0,
+      ]);
     }
     debugPoint('seal-uncommitted');
     return rows;
@@ -134,7 +138,7 @@ export async function unsealedBacklog(db: Queryable): Promise<UnsealedBacklog> {
   const [row] = await db.query<UnsealedBacklog>(
     `SELECT count(*)::int AS count, coalesce(extract(epoch FROM clock_timestamp() - min(at)), 0)::float8 AS oldest_seconds
      FROM (SELECT at FROM audit a
-           WHERE a.xact >= audit_settled() AND NOT EXISTS (SELECT 1 FROM audit_seals s WHERE s.seq = a.seq)
+           WHERE ${MAY_BE_UNSEALED} AND NOT EXISTS (SELECT 1 FROM audit_seals s WHERE s.seq = a.seq)
            LIMIT 10000) unsealed`,
   );
   return row!;

@@ -1,5 +1,5 @@
 import type { Queryable } from './database';
-import { CHAINED_COLUMNS, type SealedRow } from './audit-rows';
+import { CHAINED_COLUMNS, MAY_BE_UNSEALED, type SealedRow } from './audit-rows';
 
 /** Positions of a chain, both inclusive. */
 export interface PositionRange {
@@ -65,7 +65,7 @@ export function unsealedAfter(
 ): Promise<SealedRow[]> {
   return db.query<SealedRow>(
     `SELECT NULL AS position, NULL AS hash, ${CHAINED_COLUMNS} FROM audit a
-     WHERE ${ofChain(chain)} AND a.xact >= audit_settled() AND a.seq > $2
+     WHERE ${ofChain(chain)} AND ${MAY_BE_UNSEALED} AND a.seq > $2
        AND ($3::timestamptz IS NULL OR a.at >= $3) AND ($4::timestamptz IS NULL OR a.at < $4)
        AND NOT EXISTS (SELECT 1 FROM audit_seals s WHERE s.seq = a.seq)
      ORDER BY a.seq LIMIT $5`,

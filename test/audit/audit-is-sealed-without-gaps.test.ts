@@ -2,6 +2,7 @@ import pg from 'pg';
 import { pino } from 'pino';
 import { AuditSealer } from '../../activities/audit-sealer';
 import { beginSealPass, sealBatch } from '../../ledger/audit-seal';
+import { MAY_BE_UNSEALED } from '../../ledger/audit-rows';
 import { eventually } from '../support/eventually';
 import { FreshLedger } from '../support/fresh-ledger';
 
@@ -89,6 +90,25 @@ test('a ledger restored on a server with other transaction numbers is sealed to 
   await ledger.db.query("INSERT INTO audit (type, actor, xact) VALUES ('test.restored', 'test', '5')");
   await sealAll();
   expect(await unsealed()).toBe(0);
+  expect(await gaps()).toBe(0);
+});
+
+test('rows that came with a dump are looked at once, not in every pass', async () => {
+  const looked = async (): Promise<number> =>
+    (
+      await ledger.db.query<{ n: number }>(
+        `SELECT count(*)::int AS n FROM audit a WHERE a.type = 'test.dumped' AND ${MAY_BE_UNSEALED}`,
+      )
+    )[0]!.n;
+  await sealAll();
+  await ledger.db.query("INSERT INTO audit (type, actor, xact) VALUES ('test.dumped', 'test', '99999999999')");
+  for (let restores = 0; restores < 2; restores += 1) {
+    await ledger.db.query("UPDATE audit_sealer SET settled = '99999999998', cluster = 'another'");
+    expect(await looked()).toBe(1);
+    await sealAll();
+    expect([await unsealed(), await looked()]).toEqual([0, 0]);
+  }
+  expect(await count('audit_seals')).toBe(await count('audit'));
   expect(await gaps()).toBe(0);
 });
 
