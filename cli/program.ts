@@ -106,7 +106,11 @@ function addWorkerCommands(program: Command): void {
     async (_, command: Command) =>
       (await import('./commands/workers.js')).runWorkersList(configOf('workers list', command)),
   );
-  addCommand(workers, 'workers clear-suspect', 'Trust a worker again whose OpenCrow lost a delivery.')
+  addCommand(
+    workers,
+    'workers clear-suspect',
+    'Trust a worker again whose OpenCrow lost a delivery, and give back the slots of cancelled workloads.',
+  )
     .argument('<WORKER_ID>', 'id as `workers list` shows it')
     .requiredOption('--reason <TEXT>', 'why; kept in the audit')
     .action(async (id: string, args: { reason: string }, command: Command) =>

@@ -63,3 +63,30 @@ export async function clearSuspect(
   );
   return rows.length > 0;
 }
+
+/**
+ * An operator says that the executor is fine: closes the breaker, and gives back the slots of workloads that were cancelled
+ * after their handing over, whose end may never be reported. Says whether it was open, and how many slots were given back.
+ */
+export async function trustAgain(
+  db: Queryable,
+  workerId: string,
+  reason: string,
+  actor: string,
+): Promise<{ cleared: boolean; freed: number }> {
+  const cleared = await clearSuspect(db, workerId, `operator: ${reason}`, actor);
+  const freed = await db.query<{ workload_id: string }>(
+    `WITH freed AS (
+       UPDATE deliveries d SET slot_until = NULL FROM workloads w
+       WHERE d.worker_id = $1 AND d.slot_until > clock_timestamp() AND w.workload_id = d.workload_id AND (w.closed OR d.number < w.delivery)
+       RETURNING w.tenant_id, d.workload_id, d.number
+     ), note AS (
+       INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
+       SELECT tenant_id, workload_id, 'delivery.slot_freed', $3::text,
+         jsonb_build_object('delivery', number, 'worker_id', $1::text, 'operator_reason', $2::text) FROM freed
+     )
+     SELECT workload_id FROM freed`,
+    [workerId, reason, actor],
+  );
+  return { cleared, freed: freed.length };
+}

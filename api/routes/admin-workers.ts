@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { Problem } from '../../contracts/problems';
 import { WORKER_STATES } from '../../contracts/terminology';
-import { clearSuspect } from '../../ledger/suspect-slot';
+import { trustAgain } from '../../ledger/suspect-slot';
 import { listWorkers, type WorkerRecord } from '../../ledger/workers';
 import { operatorReason } from '../fields';
 import { route } from '../route';
@@ -49,23 +49,24 @@ const clearRoute = route({
   tag: 'Workers',
   summary: "Close a worker's suspect slot",
   description:
-    'After a lost delivery a worker gets no new one until a probe goes well. This says that its executor is fine again.',
+    'After a lost delivery a worker gets no new one until a probe goes well. This says that its executor is fine again. ' +
+    'It also gives back the slots of workloads that were cancelled after they had been handed over.',
   access: { kind: 'operator' },
   params: z.object({ worker_id: z.string().min(1).max(256) }),
   body: { 'application/json': z.strictObject({ reason: operatorReason }).meta({ id: 'ClearSuspectOrder' }) },
   answers: {
     200: {
       description: 'Done.',
-      schema: z.object({ worker: workerAnswer, cleared: z.boolean() }),
+      schema: z.object({ worker: workerAnswer, cleared: z.boolean(), freed_slots: z.int() }),
     },
   },
   handle: async ({ deps, principal, params: { worker_id }, body: { reason } }) => {
     const known = (await listWorkers(deps.db)).some((worker) => worker.worker_id === worker_id);
     if (!known) throw new Problem('not_found', 'No such worker.');
-    const cleared = await clearSuspect(deps.db, worker_id, `operator: ${reason}`, `token:${principal.tokenId}`);
+    const { cleared, freed } = await trustAgain(deps.db, worker_id, reason, `token:${principal.tokenId}`);
     const worker = (await listWorkers(deps.db)).find((each) => each.worker_id === worker_id);
     if (!worker) throw new Problem('not_found', 'No such worker.');
-    return { status: 200, body: { worker: answerOf(worker), cleared } };
+    return { status: 200, body: { worker: answerOf(worker), cleared, freed_slots: freed } };
   },
 });
 

@@ -1,4 +1,4 @@
-import { clearSuspect } from '../../ledger/suspect-slot';
+import { trustAgain } from '../../ledger/suspect-slot';
 import { enrolWorker, listWorkers } from '../../ledger/workers';
 import type { ConfigOf } from '../config';
 import { CommandFailed } from '../exit-codes';
@@ -38,10 +38,11 @@ export async function runClearSuspect(
   reason: string,
 ): Promise<void> {
   const outcome = await withLedger(config, async (db) => {
-    if (await clearSuspect(db, workerId, reason, 'cli')) return 'cleared';
-    return (await listWorkers(db)).some((worker) => worker.worker_id === workerId) ? 'not suspect' : 'unknown';
+    const known = (await listWorkers(db)).some((worker) => worker.worker_id === workerId);
+    return known ? trustAgain(db, workerId, reason, 'cli') : null;
   });
-  if (outcome === 'unknown')
+  if (!outcome)
     throw new CommandFailed(`there is no worker ${JSON.stringify(workerId)}: see \`workloadd workers list\``);
-  console.log(outcome === 'cleared' ? `worker ${workerId} is trusted again` : `worker ${workerId} was not suspect`);
+  console.log(outcome.cleared ? `worker ${workerId} is trusted again` : `worker ${workerId} was not suspect`);
+  if (outcome.freed > 0) console.log(`slots of cancelled workloads that are free again: ${outcome.freed}`);
 }

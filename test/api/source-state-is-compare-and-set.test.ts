@@ -147,12 +147,13 @@ test('names are any printable text; others are named', async () => {
   expect((await get(key)).body.key).toBe(key);
   for (const [source, name, pointer] of [
     ['x'.repeat(257), 'k', '/path/source'],
-    ['rss', 'a\0b', '/path/key'],
+    ['rss', 'a\u0001b', '/path/key'],
     ['rss', ' ', '/path/key'],
   ] as const) {
     const answer = await api.ask('PUT', at(name, source), { json: { value: 1 }, headers: NEW });
     expect([...outcome(answer), answer.body.errors[0]!.pointer]).toEqual([422, 'request.invalid', pointer]);
   }
+  expect(outcome(await put('a\0b', 1, NEW))).toEqual([404, 'not_found']);
 });
 
 test('values come back as they were; too large, too deep or unsafe ones are refused', async () => {

@@ -156,6 +156,6 @@ test('a heartbeat tells the state, and an operator sees the worker', async () =>
   const clear = (id: string) =>
     api.ask('POST', `/api/admin/workers/${id}/clear-suspect`, { token: operator, json: { reason: 'restarted' } });
   expect(JSON.parse((await clear('w2')).text)).toMatchObject({ cleared: true, worker: { suspect_since: null } });
-  expect(JSON.parse((await clear('w2')).text)).toMatchObject({ cleared: false });
+  expect(JSON.parse((await clear('w2')).text)).toMatchObject({ cleared: false, freed_slots: 0 });
   expect((await clear('w9')).status).toBe(404);
 });

@@ -1,4 +1,4 @@
-import { clearSuspect } from '../../ledger/suspect-slot';
+import { clearSuspect, trustAgain } from '../../ledger/suspect-slot';
 import type { WorkerPrincipal } from '../../ledger/workers';
 import { eventually } from '../support/eventually';
 import { FreshLedger, isBlocking, problemOf, refusal, type Delivered } from '../support/fresh-ledger';
@@ -167,4 +167,19 @@ describe('the slot is trusted again', () => {
     );
     expect(rows).toEqual([{ actor: 'token:1', detail: { worker_id: principal.workerId, why: 'operator' } }]);
   });
+});
+
+test('an operator gives back the slot of a cancelled workload, and of no other', async () => {
+  const { principal, workId } = await ledger.delivered();
+  await ledger.report(principal, workId, 'running');
+  expect(await trustAgain(ledger.db, principal.workerId, 'idle', 'cli')).toEqual({ cleared: false, freed: 0 });
+
+  await ledger.operate(workId, { action: 'cancel' });
+  expect((await problemOf(claimAnother(principal))).code).toBe('capacity.worker');
+  expect(await trustAgain(ledger.db, principal.workerId, 'idle', 'cli')).toEqual({ cleared: false, freed: 1 });
+  expect(await trustAgain(ledger.db, principal.workerId, 'idle', 'cli')).toEqual({ cleared: false, freed: 0 });
+  expect(await ledger.audit(workId, 'delivery.slot_freed')).toMatchObject([
+    { actor: 'cli', detail: { delivery: 1, operator_reason: 'idle', worker_id: principal.workerId } },
+  ]);
+  await claimAnother(principal);
 });
