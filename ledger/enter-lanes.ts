@@ -4,7 +4,8 @@ import type { Evaluation } from '../domain/policy/evaluate';
 import { NO_ROOM } from '../domain/policy/recorded-decision';
 import { forgetAbsorbed, noteAbsorbed } from './absorbed';
 import type { Queryable } from './database';
-import { isFree, isFull, lockLane, takePlaces } from './lanes';
+import { isFree, isFull, lockLane, occupantOf, takePlaces } from './lanes';
+import { bypassesDedupe } from './replays';
 import { lockWorkload, type WorkloadRow } from './workload-row';
 
 /** What the lanes made of a decision to do the work. */
@@ -35,9 +36,10 @@ export async function enterLanes(
   tx: Queryable,
   row: WorkloadRow,
   { decision, reason }: Evaluation,
-  specs: readonly LaneSpec[],
+  locked: readonly LaneSpec[],
 ): Promise<Entered> {
   const entered: Entered = { decision, reason, absorbedBy: null, lanes: null, gate: null };
+  const specs = await withoutBypassed(tx, row, decision, locked);
   if (specs.length === 0) return entered;
   for (const spec of specs) {
     const follower = spec.mode === 'coalesce' ? await joinFollower(tx, row, spec, decision) : null;
@@ -45,6 +47,24 @@ export async function enterLanes(
     if (await isFull(tx, spec.lane)) return { ...entered, decision: 'deny', reason: NO_ROOM };
   }
   return { ...entered, lanes: [...specs], gate: await placeIn(tx, row, specs, decision === 'hold') };
+}
+
+/**
+ * A replay that may pass by whoever has its dedupe key does without a place in that lane; also when it is not approved yet,
+ * since nobody knows who will have the key then.
+ */
+async function withoutBypassed(
+  tx: Queryable,
+  row: WorkloadRow,
+  decision: Decision,
+  specs: readonly LaneSpec[],
+): Promise<readonly LaneSpec[]> {
+  const key = specs.find(({ gate }) => gate === 'key');
+  if (!key) return specs;
+  const holder = await occupantOf(tx, key.lane);
+  if (holder === null && decision !== 'hold') return specs;
+  if (!(await bypassesDedupe(tx, row, holder))) return specs;
+  return specs.filter((spec) => spec !== key);
 }
 
 /** Locks the lanes of a workload that may come into them again: lanes are locked before workloads. */

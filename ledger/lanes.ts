@@ -13,7 +13,7 @@ export interface LaneRef {
 
 /** In line, as many as one look takes in. */
 const LOOK_AT_ONCE = 100;
-/** Let through and still counted; a rule's `max` is at most 1,000. */
+/** Let through and still counted, the newest; a rule's `max` is at most 1,000. */
 const MOST_OPEN = 2_000;
 
 /**
@@ -40,7 +40,7 @@ interface PlaceRow {
 
 const READ = `
 SELECT *, clock_timestamp() AS now FROM (
-  (SELECT * FROM lane_places WHERE lane = $1 AND state = 'open' ORDER BY seq LIMIT $2)
+  (SELECT * FROM lane_places WHERE lane = $1 AND state = 'open' ORDER BY seq DESC LIMIT $2)
   UNION ALL
   (SELECT * FROM lane_places WHERE lane = $1 AND state = 'waiting' ORDER BY seq LIMIT $3)
   UNION ALL
@@ -80,6 +80,21 @@ const placeOf = (row: PlaceRow): LanePlace => ({
   // A Date has no microseconds: rounded up, so that nothing starts too early.
   openedAt: row.opened_at === null ? null : row.opened_at.getTime() + 1,
 });
+
+/** Who was let through in a lane, or else is the first in line; null when it is empty. */
+export async function occupantOf(tx: Queryable, lane: string): Promise<string | null> {
+  const [first] = await tx.query<{ workload_id: string }>(
+    `SELECT workload_id FROM (
+       (SELECT 1 AS rank, workload_id FROM lane_places WHERE lane = $1 AND state = 'open' ORDER BY seq LIMIT 1)
+       UNION ALL
+       (SELECT 2, workload_id FROM lane_places WHERE lane = $1 AND state = 'waiting' ORDER BY seq LIMIT 1)
+       UNION ALL
+       (SELECT 3, workload_id FROM lane_places WHERE lane = $1 AND state = 'held' ORDER BY seq LIMIT 1)
+     ) first ORDER BY rank LIMIT 1`,
+    [Buffer.from(lane, 'hex')],
+  );
+  return first?.workload_id ?? null;
+}
 
 /** The lane is as long as it may be. */
 export async function isFull(tx: Queryable, lane: string): Promise<boolean> {

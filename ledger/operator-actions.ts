@@ -80,9 +80,10 @@ async function reclaimKey(tx: Queryable, row: WorkloadRow): Promise<void> {
       extra: { state: row.state },
     });
   }
-  if (decision.dedupe_key === null) return;
-  const rule = JSON.parse(decision.rule) as RuleSnapshot;
-  const holder = await claimDedupeKey(tx, row, decision.dedupe_key, rule.dedupe?.window ?? 0);
+  const { dedupe } = JSON.parse(decision.rule) as RuleSnapshot;
+  // With another mode the lanes see to it.
+  if (decision.dedupe_key === null || (dedupe?.on_duplicate ?? 'drop') !== 'drop') return;
+  const holder = await claimDedupeKey(tx, row, decision.dedupe_key, dedupe?.window ?? 0);
   if (holder !== null) {
     throw new Problem('dedupe.held', 'Another workload holds the dedupe key.', { extra: { held_by: holder } });
   }

@@ -49,12 +49,13 @@ export async function pumpLane(db: Database, ref: LaneRef, own: string | null = 
     // Somebody was cancelled or ended meanwhile, so the lane is another one now.
     if ([...rows.values()].some((row) => row.closed)) return { changed: [], next: [ref] };
     const round = new Round(tx, ref, rows, own);
+    const again = lane.more && moves.giveWay.length + moves.open.length > 0;
     await round.forgetMarks(lane.line);
+    if (lane.more && !again) await round.forgetUnread(now);
     for (const move of moves.giveWay) await round.giveWay(move);
     for (const place of moves.open) await round.open(place);
     if (moves.opensAt) await round.opensAt(moves.opensAt);
     debugPoint('pump-uncommitted');
-    const again = lane.more && moves.giveWay.length + moves.open.length > 0;
     moved = moves.giveWay.length + moves.open.length > 0 || moves.opensAt !== null;
     return { changed: round.changed, next: again ? [ref, ...round.next] : round.next };
   });
@@ -105,6 +106,18 @@ class Round {
     await this.tx.query(
       "UPDATE lane_places SET look_at = NULL WHERE seq = ANY($1) AND state = 'waiting' AND look_at IS NOT NULL",
       [line.map(({ seq }) => seq)],
+    );
+  }
+
+  /**
+   * Those behind a whole look of others that stay: until these move, nothing can come of looking. Not of one that supersedes,
+   * which may be approved this moment and does not wait for the others.
+   */
+  async forgetUnread(now: number): Promise<void> {
+    await this.tx.query(
+      `UPDATE lane_places SET look_at = NULL
+       WHERE lane = $1 AND state = 'waiting' AND look_at <= $2 AND mode IS DISTINCT FROM 'supersede'`,
+      [Buffer.from(this.ref.lane, 'hex'), new Date(now)],
     );
   }
 

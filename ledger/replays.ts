@@ -104,14 +104,15 @@ const noteOf = (workloadId: string, type: string, order: ReplayOrder, detail: ob
   detail: { ...detail, action: 'replay', operator_reason: order.reason, bypass_dedupe: order.bypassDedupe },
 });
 
-/** True for a replay that may go on though `holder` has its dedupe key; noted with both. */
-export async function bypassesDedupe(tx: Queryable, row: WorkloadRow, holder: string): Promise<boolean> {
+/** True for a replay that may go on though `holder` has its dedupe key; noted with both, if there is one. */
+export async function bypassesDedupe(tx: Queryable, row: WorkloadRow, holder: string | null): Promise<boolean> {
   const rows = await tx.query(
     `WITH link AS (
        UPDATE replays SET bypassed_holder = $2 WHERE workload_id = $1 AND bypass_dedupe RETURNING workload_id
      ), note AS (
        INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
        SELECT $3, workload_id, 'workload.dedupe_bypassed', 'policy', jsonb_build_object('held_by', $2::text) FROM link
+       WHERE $2::text IS NOT NULL
      )
      SELECT workload_id FROM link`,
     [row.workload_id, holder, row.tenant_id],

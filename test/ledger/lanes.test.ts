@@ -1,5 +1,7 @@
 import { workloadRecordOf } from '../../ledger/queries';
 import { claim } from '../../ledger/claims';
+import { dueLanes, pumpLane } from '../../ledger/pump';
+import { replayWithin } from '../../ledger/replays';
 import type { OnDuplicate } from '../../contracts/flow-control';
 import { FreshLedger, problemOf, type Delivered, type TestRule } from '../support/fresh-ledger';
 
@@ -106,6 +108,24 @@ describe('queue', () => {
     await finish(await start(c));
     expect(await standings(a, b, c)).toEqual(['queued', 'completed', 'completed']);
   });
+
+  test('several that are handed over again all come into line', async () => {
+    const rule = keyed('queue');
+    const [a, b] = [await ledger.admitted(rule), await ledger.admitted(rule)];
+    for (const id of [a, b]) await ledger.operate(id, { action: 'cancel' });
+    for (const id of [a, b]) await ledger.operate(id, { action: 'redeliver' });
+    await ledger.pump();
+    expect(await standings(a, b)).toEqual(['queued', 'queued for key']);
+  });
+
+  test('in a line longer than one look, nobody is looked at for nothing', async () => {
+    const rule = keyed('queue');
+    const ids = await Promise.all(Array.from({ length: 105 }, () => ledger.accept()));
+    for (const id of ids) await ledger.admit(id, rule);
+    for (const lane of await dueLanes(ledger.db, 0)) await pumpLane(ledger.db, lane);
+    expect(await dueLanes(ledger.db, 0)).toEqual([]);
+    expect(await standings(ids[0]!, ids.at(-1)!)).toEqual(['queued', 'queued for key']);
+  }, 30_000);
 
   test('a lost one that an operator hands over again keeps its turn', async () => {
     const rule = keyed('queue');
@@ -239,6 +259,59 @@ describe('coalesce', () => {
   });
 });
 
+describe('a replay that passes the dedupe by', () => {
+  const replayed = async (of: string, rule: TestRule): Promise<string> => {
+    const order = { tenantId: 'default', workloadId: of, actor: 'test', reason: 'because', bypassDedupe: true };
+    const { workloadId } = await ledger.db.transaction((tx) => replayWithin(tx, order));
+    await ledger.admit(workloadId, rule);
+    await ledger.pump();
+    return workloadId;
+  };
+
+  test.each(['queue', 'supersede', 'coalesce'] as const)('%s: it neither waits, nor takes a place', async (mode) => {
+    const rule = keyed(mode);
+    const a = await ledger.admitted(rule);
+    await finish(await start(a));
+    const b = await ledger.admitted(rule);
+    await start(b);
+    const replay = await replayed(a, rule);
+    expect(await standings(b, replay)).toEqual(['delivered', 'queued']);
+    const c = await ledger.admitted({ ...rule, dedupe: { ...rule.dedupe!, on_duplicate: 'queue' } });
+    const again = await replayed(a, rule);
+    expect(await standings(b, replay, c, again)).toEqual(['delivered', 'queued', 'queued for key', 'queued']);
+    expect((await workloadRecordOf(ledger.db, 'default', again))!.replay_of).toMatchObject({ bypassed_holder: b });
+    expect(await ledger.audit(again, 'workload.dedupe_bypassed')).toMatchObject([{ detail: { held_by: b } }]);
+  });
+
+  test('one that needs an approval begins with it', async () => {
+    const rule = keyed('queue');
+    const a = await ledger.admitted(rule);
+    await finish(await start(a));
+    const replay = await replayed(a, { ...rule, decision: 'hold' });
+    const b = await ledger.admitted(rule);
+    await ledger.operate(replay, { action: 'approve' });
+    await ledger.pump();
+    expect(await standings(replay, b)).toEqual(['queued', 'queued']);
+  });
+
+  test('with nobody there it takes the key, like any other', async () => {
+    const rule = keyed('queue');
+    const a = await ledger.admitted(rule);
+    await finish(await start(a));
+    const replay = await replayed(a, rule);
+    const b = await ledger.admitted(rule);
+    expect(await standings(replay, b)).toEqual(['queued', 'queued for key']);
+    expect((await workloadRecordOf(ledger.db, 'default', replay))!.replay_of).toMatchObject({ bypassed_holder: null });
+  });
+
+  test('limits hold for it', async () => {
+    const rule = keyed('queue', { id: ledger.unique('rule'), flow: { rate: { max: 1, per: 60_000 } } });
+    const a = await ledger.admitted(rule);
+    await finish(await start(a));
+    expect(await standings(await replayed(a, rule))).toEqual(['queued for rate']);
+  });
+});
+
 describe('the record', () => {
   const recordOf = async (workId: string) => (await workloadRecordOf(ledger.db, 'default', workId))!;
 
@@ -326,6 +399,29 @@ describe('limits', () => {
     await ledger.pump();
     expect(await standings(...ids.slice(1))).toEqual(['queued', 'queued', 'queued for rate']);
     expect((await ledger.workload(ids[3]!)).opens_at).not.toBeNull();
+  });
+
+  test('starts that are long out of the window do not hide those within', async () => {
+    const rule: TestRule = { id: ledger.unique('rule'), flow: { rate: { max: 1, per: 60_000 } } };
+    const a = await ledger.admitted(rule);
+    // Nobody cleared them away yet.
+    await ledger.db.query(
+      `INSERT INTO lane_places (tenant_id, lane, gate, workload_id, state, capacity, period_ms, opened_at)
+       SELECT tenant_id, lane, gate, workload_id, state, capacity, period_ms, opened_at - interval '2 minutes'
+       FROM lane_places, generate_series(1, 2000) WHERE workload_id = $1`,
+      [a],
+    );
+    await ledger.db.query(
+      `INSERT INTO lane_places (tenant_id, lane, gate, workload_id, state, capacity, period_ms, opened_at)
+       SELECT tenant_id, lane, gate, workload_id, state, capacity, period_ms, opened_at
+       FROM lane_places WHERE seq = (SELECT min(seq) FROM lane_places WHERE workload_id = $1)`,
+      [a],
+    );
+    await ledger.db.query(
+      'DELETE FROM lane_places WHERE seq = (SELECT min(seq) FROM lane_places WHERE workload_id = $1)',
+      [a],
+    );
+    expect(await standings(await ledger.admitted(rule))).toEqual(['queued for rate']);
   });
 
   test('several gates are passed in their order, and what is held there is kept', async () => {
