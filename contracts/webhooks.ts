@@ -19,6 +19,8 @@ export const webhookUrl = z
 
 function whyNoUrl(text: string): string | null {
   if (!/^https?:\/\//i.test(text) || !URL.canParse(text)) return 'must be a URL that begins with http:// or https://';
+  // The parser leaves some out and encodes others; the ledger cannot hold NUL.
+  if (/[\p{Cc}\p{Cs}]/u.test(text)) return 'must not hold control characters or lone surrogates';
   const url = new URL(text);
   if (url.username !== '' || url.password !== '') return 'must not hold a user or password';
   if (text.includes('#')) return 'must not have a fragment';

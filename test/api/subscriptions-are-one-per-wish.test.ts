@@ -106,6 +106,13 @@ test.each([
   expect(batch.body.results.map(({ status }) => status)).toEqual([422, 202]);
 });
 
+test.each(['\0', '\n', '\u007f', '\ud800'])('a URL with %j is refused', async (bad) => {
+  const target = `https://n8n.example.com/webhook/${bad}`;
+  expect((await ask('POST', '/api/subscriptions', { url: target })).status).toBe(422);
+  const posted = await api.ask('POST', '/api/events', { json: anEvent('odd', { callback_url: target }) });
+  expect([posted.status, posted.body.errors]).toMatchObject([422, [{ pointer: '/callback_url' }]]);
+});
+
 test('a tenant has at most 100, also when they come at once', async () => {
   const token = await api.newToken(['admin'], 'many');
   const made = await Promise.all(
