@@ -17,7 +17,7 @@ export class OpencrowWorkloaddApi implements ICredentialType {
     dark: 'file:../icons/opencrow-workloadd.dark.svg',
   };
 
-  documentationUrl = 'https://www.npmjs.com/package/n8n-nodes-opencrow-workloadd';
+  documentationUrl = 'https://docs.n8n.io/integrations/community-nodes/';
 
   properties: INodeProperties[] = [
     {
