@@ -50,7 +50,9 @@ async function install(folder, manifest, args) {
 /** Runs npm and shows that it does something. */
 export function npm(args, cwd) {
   return new Promise((resolve, reject) => {
-    const child = spawn('npm', args, { cwd, stdio: ['ignore', 'ignore', 'pipe'] });
+    // Below `npm run` the settings of our own .npmrc are handed down; other packages have other engines.
+    const { npm_config_engine_strict: _, ...env } = process.env;
+    const child = spawn('npm', args, { cwd, env, stdio: ['ignore', 'ignore', 'pipe'] });
     const since = Date.now();
     let errors = '';
     child.stderr.on('data', (text) => (errors += text));
