@@ -51,7 +51,8 @@ async function install(folder, manifest, args) {
 export function npm(args, cwd) {
   return new Promise((resolve, reject) => {
     // Below `npm run` the settings of our own .npmrc are handed down; other packages have other engines.
-    const { npm_config_engine_strict: _, ...env } = process.env;
+    const env = { ...process.env };
+    delete env.npm_config_engine_strict;
     const child = spawn('npm', args, { cwd, env, stdio: ['ignore', 'ignore', 'pipe'] });
     const since = Date.now();
     let errors = '';
