@@ -13,7 +13,8 @@ export async function buildPackage(folder, announce) {
   const stamp = join(folder, 'node_modules', '.lock-hash');
   if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== lock) {
     announce("installing the node package's development dependencies: about 700 MB");
-    await npm(['ci', '--ignore-scripts', '--no-audit', '--no-fund'], folder);
+    // Not `npm ci`: it wants optional packages of other platforms in the lock file that a registry may not have.
+    await npm(['install', '--no-save', '--ignore-scripts', '--no-audit', '--no-fund'], folder);
     writeFileSync(stamp, lock);
   }
   for (const script of ['typecheck', 'lint', 'build']) {
