@@ -36,27 +36,40 @@ export interface SealedBatch {
 
 type Unsealed = ChainedRow & { xact: string };
 
+/** Rows that one statement looks at: after a restore all of them have to be, and most are sealed. */
+const LOOK = 50_000;
+
+const PASSED = `${MAY_BE_UNSEALED} AND (a.xact, a.seq) > ($1::xid8, $2::bigint)`;
+
+/** The row at which a look ends; none when fewer are left. */
+const END_OF_LOOK = `
+SELECT a.xact::text AS xact, a.seq::text AS seq FROM audit a WHERE ${PASSED}
+ORDER BY a.xact, a.seq OFFSET $3 - 1 LIMIT 1`;
+
 const UNSEALED = `
 SELECT a.xact::text AS xact, ${CHAINED_COLUMNS} FROM audit a
-WHERE ${MAY_BE_UNSEALED} AND (a.xact, a.seq) > ($1::xid8, $2::bigint)
+WHERE ${PASSED} AND ($4::xid8 IS NULL OR (a.xact, a.seq) <= ($4::xid8, $5::bigint))
   AND NOT EXISTS (SELECT 1 FROM audit_seals s WHERE s.seq = a.seq)
 ORDER BY a.xact, a.seq LIMIT $3`;
 
 /**
  * Seals at most `limit` rows, each chain from its head on, in one transaction under an advisory lock. Only committed rows are
- * seen, so whoever sees a seal sees its row. Moves `pass` on.
+ * seen, so whoever sees a seal sees its row. Looks at no more than `look` rows, sealed or not. Moves `pass` on.
  */
-export async function sealBatch(db: Database, pass: SealPass, limit: number): Promise<SealedBatch> {
+export async function sealBatch(db: Database, pass: SealPass, limit: number, look = LOOK): Promise<SealedBatch> {
   const batch = await db.transaction(async (tx) => {
     const [lock] = await tx.query<{ free: boolean }>(
       'SELECT pg_try_advisory_xact_lock($1, hashtext(current_schema())) AS free',
       [LOCK],
     );
     if (!lock!.free) return null;
-    const rows = await tx.query<Unsealed>(UNSEALED, [pass.after.xact, pass.after.seq, limit]);
+    const { xact, seq } = pass.after;
+    const [end] = await tx.query<SealPass['after']>(END_OF_LOOK, [xact, seq, look]);
+    const rows = await tx.query<Unsealed>(UNSEALED, [xact, seq, limit, end?.xact ?? null, end?.seq ?? null]);
     if (rows.length > 0) await append(tx, rows);
+    const isLast = rows.length < limit && end === undefined;
     // Only after work, or on another server: the update is a transaction itself, and would give the next pass one more to note.
-    if (rows.length < limit) {
+    if (isLast) {
       await tx.query('UPDATE audit_sealer SET settled = $1, cluster = $2 WHERE $3 OR cluster IS DISTINCT FROM $2', [
         pass.settledBefore,
         pass.cluster,
@@ -64,14 +77,14 @@ export async function sealBatch(db: Database, pass: SealPass, limit: number): Pr
       ]);
     }
     debugPoint('seal-uncommitted');
-    return rows;
+    const last = rows.length < limit ? (end ?? rows.at(-1)) : rows.at(-1);
+    return { sealed: rows.length, last, isLast };
   });
   if (batch === null) return { sealed: 0, outcome: 'busy' };
   debugPoint('seal-committed');
-  const last = batch.at(-1);
-  if (last) pass.after = { xact: last.xact, seq: last.seq };
-  pass.sealed += batch.length;
-  return { sealed: batch.length, outcome: batch.length < limit ? 'done' : 'more' };
+  if (batch.last) pass.after = { xact: batch.last.xact, seq: batch.last.seq };
+  pass.sealed += batch.sealed;
+  return { sealed: batch.sealed, outcome: batch.isLast ? 'done' : 'more' };
 }
 
 async function append(tx: Queryable, rows: readonly Unsealed[]): Promise<void> {

@@ -138,3 +138,22 @@ test('seals can neither be changed nor removed', async () => {
     else await expect(done).rejects.toThrow('ledger error P0001');
   }
 });
+
+test('sealed rows are looked at in parts, so that a large restored ledger keeps no statement busy for long', async () => {
+  for (let each = 0; each < 6; each += 1) await ledger.admitted();
+  await sealAll();
+  await ledger.db.query("UPDATE audit_sealer SET settled = '0', cluster = 'another'");
+  await ledger.admitted();
+  const pass = await beginSealPass(ledger.db);
+  const outcomes: string[] = [];
+  let sealed = 0;
+  for (let more = true; more;) {
+    const batch = await sealBatch(ledger.db, pass, 100, 5);
+    outcomes.push(batch.outcome);
+    sealed += batch.sealed;
+    more = batch.outcome === 'more';
+  }
+  expect(outcomes).toHaveLength(Math.floor((await count('audit')) / 5) + 1);
+  expect(sealed).toBeGreaterThan(0);
+  expect([await unsealed(), await gaps()]).toEqual([0, 0]);
+});
