@@ -38,6 +38,7 @@ export const FINDINGS = {
   'ledger.lease_epoch_mismatch': 'disagreement',
   'ledger.claim_mismatch': 'disagreement',
   'ledger.claim_missing': 'disagreement',
+  'ledger.place_missing': 'disagreement',
   'ledger.deadline_overdue': 'disagreement',
   'ledger.wake_unsent': 'disagreement',
   'lifecycle.deadline_overdue': 'disagreement',

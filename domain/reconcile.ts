@@ -28,6 +28,8 @@ export interface LedgerStory {
   deliveries: { number: number; write: string; ended_at: string | null }[];
   lease: { epoch: number; delivery: number | null; open: boolean } | null;
   claims: { open: boolean }[];
+  /** Gates whose room it needs while an executor has it, and in whose lane it has none. */
+  gates_not_held: string[];
   lifecycle: { event_id: string; delivery_number: number; status: string; effect: string; received_at: string }[];
   audit: { seq: string; type: string; detail: Record<string, unknown> }[];
 }
@@ -137,6 +139,9 @@ function holdings(story: LedgerStory, tell: Tell): void {
   const needsClaim = made?.decision === 'dispatch' && made.dedupe_key !== null && !made.unclaimed;
   if (needsClaim && isAwaitingExecutor(state) && claims.length === 0)
     tell('ledger.claim_missing', `it is ${state} and nothing holds its dedupe key`);
+  if (isAwaitingExecutor(state))
+    for (const gate of story.gates_not_held)
+      tell('ledger.place_missing', `it is ${state} and has no place in the lane of its gate ${gate}`);
 }
 
 const APPLIED = ['applied', 'corrected'];

@@ -19,6 +19,10 @@ SELECT w.workload_id, w.state, w.closed, w.delivery, w.double_execution,
      SELECT epoch, delivery, closed_at IS NULL AS open FROM leases WHERE work_id = w.workload_id) l) AS lease,
   (SELECT coalesce(json_agg(c), '[]') FROM (
      SELECT open FROM dedupe_claims WHERE workload_id = w.workload_id) c) AS claims,
+  (SELECT coalesce(json_agg(spec ->> 'gate'), '[]') FROM jsonb_array_elements(w.lanes) spec
+   WHERE spec ->> 'gate' IN ('key', 'concurrency') AND NOT EXISTS (
+     SELECT 1 FROM lane_places p WHERE p.workload_id = w.workload_id AND p.state = 'open'
+       AND p.gate = spec ->> 'gate' AND encode(p.lane, 'hex') = spec ->> 'lane')) AS gates_not_held,
   (SELECT coalesce(json_agg(l ORDER BY l.seq), '[]') FROM (
      SELECT seq, event_id, delivery_number, status, effect, received_at
      FROM lifecycle_events WHERE workload_id = w.workload_id) l) AS lifecycle,

@@ -130,7 +130,7 @@ test.each([
   ]);
 });
 
-test('work that stands in line for its key, or went on without it, needs no claim', async () => {
+test('work that stands in line for its key needs its place there, and no claim; work that went on without it needs neither', async () => {
   const inLine = await ledger.delivered({ dedupe: { key: 'c', on_duplicate: 'queue' } });
   const holder = await ledger.admitted({ dedupe: { key: 'd', window: 1000 } });
   const original = await ledger.admitted({ decision: 'ignore' });
@@ -142,7 +142,11 @@ test('work that stands in line for its key, or went on without it, needs no clai
   await sealAll(ledger.db);
   expect((await ledger.workload(replay)).state).toBe('delivered');
   const involved = [inLine.workId, holder, replay];
-  expect((await findingsOf(ledger.db)).filter((each) => involved.includes(each.workload_id!))).toEqual([]);
+  const found = async () => (await findingsOf(ledger.db)).filter((each) => involved.includes(each.workload_id!));
+  expect(await found()).toEqual([]);
+  await ledger.db.query('DELETE FROM lane_places WHERE workload_id = $1', [inLine.workId]);
+  expect(await found()).toMatchObject([{ code: 'ledger.place_missing', workload_id: inLine.workId }]);
+  await ledger.report(inLine.principal, inLine.workId, 'completed');
 });
 
 test('what happened against the plan is a notice, not a disagreement', async () => {
