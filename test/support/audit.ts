@@ -6,12 +6,19 @@ import type { Database, Queryable } from '../../ledger/database';
 import { openSnapshot } from '../../ledger/snapshot';
 import { verifyChain, verifySealing } from '../../ledger/verify/chains';
 import { verifyStories } from '../../ledger/verify/stories';
+import { eventually } from './eventually';
 import type { FreshSchema } from './fresh-schema';
 
-/** Seals everything that is committed. */
+/** Seals everything that is committed. A sealer that was killed keeps its lock until the server has noticed. */
 export async function sealAll(db: Database, batch = 1_000): Promise<void> {
   const pass = await beginSealPass(db);
-  while ((await sealBatch(db, pass, batch)).outcome === 'more');
+  for (let more = true; more;) {
+    const { outcome } = await eventually(async () => {
+      const done = await sealBatch(db, pass, batch);
+      return done.outcome !== 'busy' && done;
+    });
+    more = outcome === 'more';
+  }
 }
 
 /** What `verify` finds in the ledger, Temporal left out. */
