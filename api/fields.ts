@@ -26,3 +26,12 @@ export const pageLimit = z
   .regex(/^([1-9]|[1-9][0-9]|[1-4][0-9]{2}|500)$/, 'must be a whole number from 1 to 500')
   .default('50')
   .meta({ description: '1 to 500, default 50.' });
+
+/** `cursor` of a list whose cursors have at most `maxChars` characters; which ones it gave, the list itself knows. */
+export const pageCursor = (maxChars: number) =>
+  z
+    .string()
+    .max(maxChars)
+    .regex(/^[A-Za-z0-9_-]+$/, 'is not a cursor of this list')
+    .optional()
+    .meta({ description: '`next_cursor` of the page before.' });

@@ -10,6 +10,7 @@ import { listAudit } from '../../ledger/audit-list';
 import { openSnapshot } from '../../ledger/snapshot';
 import type { TokenPrincipal } from '../../ledger/tokens';
 import { exportSlot } from '../export-slots';
+import { pageCursor, pageLimit } from '../fields';
 import { instant } from '../instant';
 import { route, StreamedBody } from '../route';
 
@@ -54,17 +55,8 @@ const listRoute = route({
     outcome: z.enum(WORKLOAD_STATES).optional(),
     chain,
     order: z.enum(['newest', 'oldest']).default('newest').meta({ description: 'Which come first.' }),
-    limit: z
-      .string()
-      .regex(/^([1-9]|[1-9][0-9]|[1-4][0-9]{2}|500)$/, 'must be a whole number from 1 to 500')
-      .default('50')
-      .meta({ description: '1 to 500, default 50.' }),
-    cursor: z
-      .string()
-      .max(200)
-      .regex(/^[A-Za-z0-9_-]+$/, 'is not a cursor of this list')
-      .optional()
-      .meta({ description: '`next_cursor` of the page before.' }),
+    limit: pageLimit,
+    cursor: pageCursor(200),
   }),
   answers: {
     200: {

@@ -17,7 +17,7 @@ import { listStates, stateOf, stateVersionsOf } from '../../ledger/source-state-
 import type { Queryable } from '../../ledger/database';
 import type { TokenPrincipal } from '../../ledger/tokens';
 import type { RouteDeps } from '../app-deps';
-import { idempotencyHeaders, pageLimit } from '../fields';
+import { idempotencyHeaders, pageCursor, pageLimit } from '../fields';
 import { problemFromZod } from '../problem';
 import { route } from '../route';
 
@@ -211,12 +211,7 @@ const listRoute = route({
   query: z.strictObject({
     prefix: storableText(256).default('').meta({ description: 'Only keys that begin with it.' }),
     limit: pageLimit,
-    cursor: z
-      .string()
-      .max(1400)
-      .regex(/^[A-Za-z0-9_-]+$/, 'is not a cursor of this list')
-      .optional()
-      .meta({ description: '`next_cursor` of the page before.' }),
+    cursor: pageCursor(1400),
   }),
   answers: {
     200: {

@@ -11,7 +11,7 @@ import { summaryOf } from '../../ledger/workload-summary';
 import type { TokenPrincipal } from '../../ledger/tokens';
 import type { WorkloadRow } from '../../ledger/workload-row';
 import type { RouteDeps } from '../app-deps';
-import { idempotencyHeaders, operatorReason, pageLimit } from '../fields';
+import { idempotencyHeaders, operatorReason, pageCursor, pageLimit } from '../fields';
 import { route, type RouteAnswer } from '../route';
 
 const params = z.object({ workload_id: workloadId });
@@ -32,12 +32,7 @@ const listRoute = route({
     rule: slug.optional(),
     since: z.iso.datetime({ offset: true }).optional().meta({ description: 'Accepted at this time or later.' }),
     limit: pageLimit,
-    cursor: z
-      .string()
-      .max(200)
-      .regex(/^[A-Za-z0-9_-]+$/, 'is not a cursor of this list')
-      .optional()
-      .meta({ description: '`next_cursor` of the page before.' }),
+    cursor: pageCursor(200),
   }),
   answers: {
     200: {
