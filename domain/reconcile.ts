@@ -1,7 +1,7 @@
 import type { Decision, WorkloadState } from '../contracts/terminology';
 import { WORKLOAD_STATES } from '../contracts/terminology';
 import type { FindingCode, Report } from './finding';
-import { isAwaitingExecutor } from './workload-state';
+import { CLOSING, isAwaitingExecutor } from './workload-state';
 
 /** All that the ledger says of one workload, of one moment. */
 export interface LedgerStory {
@@ -36,10 +36,6 @@ export interface LedgerStory {
 
 /** Longer than any process needs to act on a deadline or to tell Temporal. */
 const LATE_SECONDS = 300;
-const CLOSING: readonly WorkloadState[] = [
-  ...(['completed', 'failed', 'aborted', 'dropped', 'refused'] as const),
-  ...(['cancelled', 'dead', 'duplicate', 'ignored', 'denied'] as const),
-];
 const STATE_OF: Partial<Record<Decision, WorkloadState>> = {
   ignore: 'ignored',
   deny: 'denied',

@@ -22,7 +22,8 @@ const REDELIVERABLE: readonly WorkloadState[] = [
   'dead',
   'cancelled',
 ];
-const CLOSING: readonly WorkloadState[] = [
+/** States in which nothing more can happen without an operator. */
+export const CLOSING: readonly WorkloadState[] = [
   'completed',
   'failed',
   'aborted',
