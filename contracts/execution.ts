@@ -1,3 +1,5 @@
+import { z } from 'zod';
+
 /**
  * The execution envelope: what a run of a command on a backend leaves. Its spelling and nesting are those of Cool Workflow's
  * envelope, since other tools read it: the one place on the wire that is camelCase. `evidence` is canonical, the same bytes on
@@ -123,3 +125,52 @@ export interface ExecutionRequest {
   endpoint?: string | undefined;
   jobId?: string | undefined;
 }
+
+const short = z.string().max(4096);
+const dimensions = z.array(z.enum(SANDBOX_DIMENSIONS)).max(SANDBOX_DIMENSIONS.length);
+const lines = z.array(z.string()).max(64);
+
+/** {@link ExecutionHandle} as it is told by a worker. */
+export const executionHandle = z.strictObject({
+  kind: z.enum(['container', 'remote', 'ci', 'process']),
+  ref: short,
+  image: short.optional(),
+  digest: short.optional(),
+  endpoint: short.optional(),
+  jobId: short.optional(),
+  metadata: z.record(z.string().max(64), z.json()).optional(),
+});
+
+/** {@link ExecutionEnvelope} as it is told by a worker. */
+export const executionEnvelope = z.strictObject({
+  schemaVersion: z.literal(1),
+  status: z.enum(['completed', 'failed', 'refused']),
+  result: z.strictObject({ summary: z.string(), findings: z.array(z.json()).max(0), evidence: lines }),
+  evidence: lines,
+  provenance: z.strictObject({
+    schemaVersion: z.literal(1),
+    backendId: short,
+    locality: z.enum(['local', 'remote']),
+    kind: z.enum(['local', 'delegating']),
+    attestation: z.strictObject({
+      schemaVersion: z.literal(1),
+      backendId: short,
+      locality: z.enum(['local', 'remote']),
+      kind: z.enum(['local', 'delegating']),
+      sandboxProfileId: short,
+      required: dimensions,
+      enforced: dimensions,
+      attested: dimensions,
+      unenforceable: dimensions,
+      status: z.enum(['enforced', 'attested', 'refused']),
+      enforcedByCW: lines,
+      hostRequired: lines,
+      recordedAt: z.iso.datetime(),
+      handle: executionHandle.optional(),
+      notes: lines.optional(),
+    }),
+    handle: executionHandle.optional(),
+    outcomeUnknown: z.literal(true).optional(),
+    argvJson: z.string().optional(),
+  }),
+});

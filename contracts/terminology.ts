@@ -51,6 +51,12 @@ export type TerminalStatus = (typeof TERMINAL_STATUSES)[number];
 export const EXECUTORS = ['opencrow', 'node', 'container', 'remote', 'ci'] as const;
 export type ExecutorKind = (typeof EXECUTORS)[number];
 
+/** Executors that run a command and are done when it is: execution backends. */
+export const COMMAND_EXECUTORS = ['node', 'container', 'remote', 'ci'] as const;
+export type CommandExecutor = (typeof COMMAND_EXECUTORS)[number];
+export const isCommandExecutor = (executor: string | null): executor is CommandExecutor =>
+  (COMMAND_EXECUTORS as readonly (string | null)[]).includes(executor);
+
 /** The clocks a workload runs against; each is a rule's `deadlines` field, `hold` excepted. */
 export const DEADLINES = ['hold', 'queued', 'start', 'run', 'resume', 'total', 'late'] as const;
 export type DeadlineKind = (typeof DEADLINES)[number];

@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import type { OfferedCapability } from './capabilities';
+import { executionEnvelope, executionHandle, type ExecutionHandle } from './execution';
 import { storableText } from './ids';
-import { WORKER_STATES, type ExecutorKind, type WorkerState, type WorkloadState } from './terminology';
+import type { RunSpec } from './run';
+import { EXECUTORS, WORKER_STATES, type ExecutorKind, type WorkerState, type WorkloadState } from './terminology';
 import type { SourceEvent } from './events';
 
 /**
@@ -47,6 +49,20 @@ export interface Claim {
     /** Secret; shown once. Goes into the trigger line and nowhere else. */
     token: string;
     offered: OfferedCapability[];
+  };
+  /** The command to run; only for command executors. */
+  run?: RunSpec;
+  /**
+   * A runner has the job already, taken over from a worker that is gone: no intent is to be recorded and nothing submitted, only
+   * the job's end waited for. `target` is what was reported of it.
+   */
+  resume?: { target: ExecutionHandle };
+  /** Where a runner may tell that its job is done, and the secret it signs with; only with `completion: webhook`. */
+  runner_callback?: {
+    /** Below the api's own address. */
+    path: string;
+    /** Secret, `whsec_…`; of this one delivery. */
+    secret: string;
   };
   /** Events that this work covers beside its own, by coalesce or debounce; absent when there are none. */
   absorbed?: AbsorbedEvents | undefined;
@@ -108,6 +124,47 @@ export const completeRequest = z.strictObject({
   detail: storableText(200).optional(),
 });
 
+/**
+ * `POST leases/{work_id}/renew`: a command is under way. Sent every third of the lease's life; 409 `lease.stale` when the lease is
+ * over or the workload was cancelled: end the command.
+ */
+export const renewRequest = z.strictObject({
+  /** The command has been started. Default: only renews. */
+  running: z.boolean().optional(),
+  /** What the backend's target told of itself, e.g. a runner's job id. Kept before anything is waited for. */
+  target: executionHandle.optional(),
+});
+export interface LeaseRenewed {
+  state: WorkloadState;
+  expires_at: string;
+  /** Milliseconds until `expires_at` by the ledger's clock. */
+  ttl_ms: number;
+  /** The runner has called and said that its job is done: ask it now. */
+  runner_done?: true;
+}
+
+/** Sizes and digests of what a command printed, as the worker counted them. */
+const printed = z.strictObject({ size: z.int().min(0), sha256: z.string().regex(/^[0-9a-f]{64}$/) });
+
+/**
+ * `POST leases/{work_id}/finish`: the command has ended, or was not run. The outcome follows the envelope: `completed`, `failed`,
+ * `refused`, or `lost` where it says `outcomeUnknown`. At most 2 MiB. A repeat is answered and changes nothing.
+ */
+export const finishRequest = z.strictObject({
+  envelope: executionEnvelope,
+  /** The worker ended it before its time, so that its outcome is not known. */
+  interrupted: z.literal('worker_stopped').optional(),
+  output: z.strictObject({ stdout: printed.optional(), stderr: printed.optional() }).optional(),
+});
+export type FinishRequest = z.infer<typeof finishRequest>;
+
+/** `POST deliveries/over`: which of these runs nobody waits for any more, so that what is left of them can be removed. */
+export const overRequest = z.strictObject({ run_keys: z.array(z.string().max(64)).min(1).max(500) });
+export interface OverAnswer {
+  /** Those of the asked ones that belong to no open delivery of the worker's own pool. */
+  over: string[];
+}
+
 /** `POST leases/{work_id}/release`: nothing was handed over, proven. Gives the delivery number and the attempt back. */
 export const releaseRequest = z.strictObject({
   /** Short code: `ENXIO`, `EAGAIN`, `ENOENT`, `not_a_fifo`, `draining`, `cancelled`. */
@@ -132,6 +189,8 @@ export interface LeaseOutcome {
 export const heartbeatRequest = z.strictObject({
   version: storableText(64).optional(),
   current_load: z.number().int().min(0).max(10_000).optional(),
+  /** What it offers to do. Absent in workers before version 0.2: OpenCrow alone. */
+  executors: z.array(z.enum(EXECUTORS)).max(EXECUTORS.length).optional(),
   active_work_ids: z.array(z.string().max(64)).max(500).optional(),
   last_error_code: storableText(64).optional(),
   sequence: z.number().int().min(0).optional(),

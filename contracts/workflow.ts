@@ -26,6 +26,11 @@ export interface WorkloadView {
   next: 'offer' | 'wait' | 'end';
   /** Milliseconds to the next deadline by the ledger's clock; null when `end`. */
   wait_ms: number | null;
+  /**
+   * A command is under way: milliseconds until its worker's lease runs out, for when no worker is being waited for. Absent
+   * otherwise.
+   */
+  lease_ms?: number;
   /** It is in lanes, where it waits for others or others for it; absent otherwise. */
   laned?: true;
 }
@@ -64,7 +69,15 @@ export interface ControlActivities {
   settle(workloadId: string): Promise<WorkloadView | null>;
 }
 
-/** Activities of a pool worker. */
+/** `finished`: the command has ended and the ledger took its outcome; the others as for a delivery. */
+export interface ExecuteResult {
+  outcome: 'finished' | 'maybe_run' | 'refused' | 'not_needed';
+  state: WorkloadState | null;
+  wait_ms: number | null;
+}
+
+/** Activities of a pool worker: `deliver` for OpenCrow, `execute` for commands. */
 export interface PoolActivities {
   deliver(input: DeliverInput): Promise<DeliverResult>;
+  execute(input: DeliverInput): Promise<ExecuteResult>;
 }
