@@ -8,6 +8,7 @@ import type {
   SandboxSupport,
 } from '../contracts/execution';
 import type { SandboxProfile } from '../contracts/sandbox-profile';
+import type { Secret } from '../contracts/secret';
 
 /** What a backend is, without running anything. */
 export interface BackendSpec {
@@ -29,7 +30,7 @@ export interface CheckedRequest {
   cwd: string;
   timeoutMs: number;
   profile: SandboxProfile;
-  /** Names of the host's variables that go along, PATH and HOME not among them unless the profile exposes them. */
+  /** Names of the variables in `hostEnv` that go along, PATH and HOME not among them unless the profile exposes them. */
   forwarded: readonly string[];
   handle: ExecutionHandle | undefined;
 }
@@ -38,7 +39,7 @@ export interface CheckedRequest {
 export interface RunContext {
   /** Aborted: end the command and everything it started, then return. */
   signal: AbortSignal;
-  /** The host's variables. Values reach a command only through `forwarded`. */
+  /** The host's variables and those of the run. Values reach a command only through `forwarded`. */
   hostEnv: NodeJS.ProcessEnv;
   /**
    * Stands for this one run: the same on every repeat of it, so that what an earlier attempt left can be found. 1 to 64 letters,
@@ -47,8 +48,26 @@ export interface RunContext {
   runKey: string;
   /** Takes what the command prints, as it comes. */
   output: (stream: 'stdout' | 'stderr', chunk: Uint8Array) => void;
-  /** The target told who it is, e.g. a runner its job id: to be kept before anything is waited for. Default: nothing. */
+  /** Id of the worker it runs for, put on what outlives this process, so that its worker can find it. Default: none. */
+  workerId?: string;
+  /** Variables that the command gets unless its profile denies them. Values are secret. Default: none. */
+  variables?: Readonly<Record<string, string>>;
+  /**
+   * Folder where a process of this host is noted while it runs, so that the next start can end it should this one be killed.
+   * Default: nothing is noted.
+   */
+  runsFolder?: string;
+  /**
+   * The target told who it is, e.g. a runner its job id: to be kept before anything is waited for. When it rejects, the job is
+   * cancelled if it can be, and nobody waits for it. Default: nothing.
+   */
   targetKnown?: (handle: ExecutionHandle) => Promise<void>;
+  /** What an earlier process told by {@link targetKnown} of this same run: nothing is submitted, only its end waited for. */
+  resumeFrom?: ExecutionHandle;
+  /** Where the target may tell that it is done, signed by the secret. Default: it is asked every few seconds. */
+  callback?: { url: string; secret: Secret };
+  /** Aborted: the target said that it is done; ask it now. */
+  doneHint?: AbortSignal;
 }
 
 /** How a run ended. */

@@ -22,7 +22,7 @@ export async function runCommand(
   const envelopes = new Envelopes(backend.spec, profile, request);
   const checked = await passGates(backend, request, profile, context, envelopes);
   if ('refused' in checked) return envelopes.refused(checked.refused, checked.reason);
-  const end = await backend.run(checked, context);
+  const end = await backend.run(checked, { ...context, hostEnv: { ...context.hostEnv, ...context.variables } });
   if (end.handle) envelopes.handle = end.handle;
   if (end.type === 'refused') {
     return envelopes.refused(end.code, end.reason, { unknown: end.outcomeUnknown === true, notes: end.notes ?? [] });
@@ -67,7 +67,9 @@ async function passGates(
     return { refused: 'sandbox-env-denied', reason: `profile ${profile.id} does not expose ${forwarded.denied}` };
   }
   const timeoutMs = request.timeoutMs ?? spec.defaultTimeoutMs;
-  return { command, args, cwd: place.cwd, timeoutMs, profile, forwarded: forwarded.names, handle };
+  const own = Object.keys(context.variables ?? {}).filter((name) => !profile.env.deny.includes(name));
+  const names = [...new Set([...forwarded.names, ...own])];
+  return { command, args, cwd: place.cwd, timeoutMs, profile, forwarded: names, handle };
 }
 
 /** The folder it runs in, with every link followed: it must be a folder and lie in the workspace. */

@@ -23,7 +23,15 @@ const LABEL = 'opencrow-workloadd webhook secret v1';
  * that nothing of it needs to be stored.
  */
 export function webhookSecret(signingKey: Secret, { kind, tenantId, id, version }: SecretOf): Secret {
-  const text = JSON.stringify([LABEL, kind, tenantId, id, version]);
+  return derived(signingKey, [kind, tenantId, id, version]);
+}
+
+/** The secret by which a runner signs that the job of this one delivery is done. */
+export const runnerCallbackSecret = (signingKey: Secret, deliveryId: string): Secret =>
+  derived(signingKey, ['runner', deliveryId]);
+
+function derived(signingKey: Secret, of: readonly (string | number)[]): Secret {
+  const text = JSON.stringify([LABEL, ...of]);
   return new Secret(`whsec_${createHmac('sha256', signingKey.reveal()).update(text).digest('base64')}`);
 }
 

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { sandboxProfile } from '../../contracts/sandbox-profile';
 import type { ExecutionRequest } from '../../contracts/execution';
+import { textDigest } from '../../domain/execution/evidence';
 import { parseProfile } from '../../domain/execution/sandbox-profiles';
 import type { Backend } from '../../executors/backend';
 import { nodeBackend } from '../../executors/node/node-backend';
@@ -97,4 +98,22 @@ test.each([
 test('a profile that says nothing lets nothing run', () => {
   const { execute: allowed, network } = parseProfile('{"schemaVersion":1,"id":"x","title":"x"}', 'file');
   expect([allowed.mode, network.mode]).toEqual(['none', 'none']);
+});
+
+test('the variables of the run itself reach the command, unless the profile denies them', async () => {
+  const cwd = temporaryFolder();
+  const variables = { WORKLOAD_ID: 'wl_1', WORKLOAD_CAPABILITY_TOKEN: 'token' };
+  const run = (profile: object) =>
+    execute(
+      nodeBackend,
+      { command: 'sh', args: ['-c', 'printf "$WORKLOAD_ID-$WORKLOAD_CAPABILITY_TOKEN-$OTHER"'], cwd },
+      {
+        profile: profileWith(profile),
+        context: { variables, hostEnv: { ...process.env, OTHER: 'x', WORKLOAD_ID: 'y' } },
+      },
+    );
+  expect((await run({})).evidence[2]).toBe(`stdoutSha256:${textDigest('wl_1-token-')}`);
+  const denied = await run({ env: { deny: ['WORKLOAD_CAPABILITY_TOKEN'] } });
+  expect(denied.evidence[2]).toBe(`stdoutSha256:${textDigest('wl_1--')}`);
+  expect(JSON.stringify(denied)).not.toContain('token');
 });
