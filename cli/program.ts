@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import type { ArchiveArguments } from './commands/audit';
+import type { ProbeArguments } from './commands/backend';
 import type { ExecArguments } from './commands/exec';
 import type { DoctorArguments } from './commands/doctor';
 import type { PolicyDiffArguments } from './commands/policy-diff';
@@ -142,15 +143,27 @@ function addExecution(program: Command): void {
       (await import('./commands/exec.js')).runExec(configOf('exec', command), args, argv),
     );
   const backend = program.command('backend').description('Look at the execution backends.');
-  addCommand(backend, 'backend list', 'List the backends and what each holds of a sandbox.')
+  addCommand(
+    backend,
+    'backend list',
+    'List the backends and what each holds of a sandbox. Nobody is asked: `backend probe` tells which are ready.',
+  )
     .option('--json', 'as JSON')
     .action(async (args: { json?: boolean }, command: Command) =>
       (await import('./commands/backend.js')).runBackendList(configOf('backend list', command), args),
     );
-  addCommand(backend, 'backend probe', 'Ask whether a backend could run something now, and why not.')
+  addCommand(
+    backend,
+    'backend probe',
+    'Ask each backend whether it could run something here and now, and why not. Nothing is run, no runner is called.',
+  )
     .argument('[BACKEND]', 'this one only; fails when it is not ready')
+    .option('--sandbox <PROFILE>', 'whether it can hold this profile')
+    .option('--image <IMAGE>', 'container: whether this image may be used')
+    .option('--digest <DIGEST>', 'container: with this digest')
+    .option('--endpoint <URL>', 'remote, ci: whether this runner may be used')
     .option('--json', 'as JSON')
-    .action(async (id: string | undefined, args: { json?: boolean }, command: Command) =>
+    .action(async (id: string | undefined, args: ProbeArguments, command: Command) =>
       (await import('./commands/backend.js')).runBackendProbe(configOf('backend probe', command), id, args),
     );
 }

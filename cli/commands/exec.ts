@@ -1,14 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import type { ExecutionEnvelope, ExecutionRequest } from '../../contracts/execution';
+import type { ExecutionRequest } from '../../contracts/execution';
 import { DEFAULT_PROFILE_ID, ProfileError } from '../../domain/execution/sandbox-profiles';
 import { builtInBackends, Backends, type BackendSettings } from '../../executors/backends';
 import { runCommand } from '../../executors/run-command';
 import type { ConfigOf } from '../config';
+import { EXEC_EXIT, printWhole, readableEnvelope } from '../envelope-output';
 import { CommandFailed, EXIT } from '../exit-codes';
 import { sandboxProfileFor } from '../sandbox-profile-file';
-
-/** Exit codes of `workloadd exec`, by what became of the command. */
-const EXEC_EXIT = { completed: 0, failed: 1, refused: 3 } as const;
 
 export interface ExecArguments {
   backend: string;
@@ -29,12 +27,9 @@ export interface ExecArguments {
 export async function runExec(config: ConfigOf<'exec'>, args: ExecArguments, argv: readonly string[]): Promise<void> {
   const backends = new Backends(builtInBackends(backendSettings(config)));
   const backend = backends.get(args.backend);
-  if (!backend) {
-    const known = backends.list().map(({ spec }) => spec.id);
-    throw new CommandFailed(`unknown execution backend ${args.backend}: use ${known.join(', ')}`, EXIT.usage);
-  }
+  if (!backend) throw unknownBackend(backends, args.backend);
   const cwd = process.cwd();
-  const profile = profileOf(args.sandbox ?? DEFAULT_PROFILE_ID, cwd);
+  const profile = profileOf(args.sandbox, cwd);
   const stop = new AbortController();
   const abort = (): void => stop.abort();
   process.once('SIGINT', abort).once('SIGTERM', abort);
@@ -46,13 +41,14 @@ export async function runExec(config: ConfigOf<'exec'>, args: ExecArguments, arg
     output: (_, chunk) => void process.stderr.write(chunk),
   });
   process.off('SIGINT', abort).off('SIGTERM', abort);
-  await written(args.json ? JSON.stringify(envelope) : readable(envelope));
+  await printWhole(args.json ? JSON.stringify(envelope) : readableEnvelope(envelope));
   if (envelope.status !== 'completed') {
     // The envelope says it all.
     throw new CommandFailed('', EXEC_EXIT[envelope.status]);
   }
 }
 
+/** What the backends are set to by options. */
 export function backendSettings(config: ConfigOf<'exec'> | ConfigOf<'backend list'>): BackendSettings {
   const { containerRuntimes, runnerToken, runnerPrivateHosts } = config;
   return {
@@ -62,7 +58,13 @@ export function backendSettings(config: ConfigOf<'exec'> | ConfigOf<'backend lis
   };
 }
 
-function profileOf(name: string, cwd: string): ReturnType<typeof sandboxProfileFor> {
+export function unknownBackend(backends: Backends, id: string): CommandFailed {
+  const known = backends.list().map(({ spec }) => spec.id);
+  return new CommandFailed(`unknown execution backend ${id}: use ${known.join(', ')}`, EXIT.usage);
+}
+
+/** The profile that an option names, or the default one. A wrong one is wrong use. */
+export function profileOf(name: string = DEFAULT_PROFILE_ID, cwd: string): ReturnType<typeof sandboxProfileFor> {
   try {
     return sandboxProfileFor(name, cwd);
   } catch (error) {
@@ -85,17 +87,3 @@ function requestOf(args: ExecArguments, argv: readonly string[], cwd: string): E
     jobId: args.job,
   };
 }
-
-function readable({ status, result, evidence, provenance }: ExecutionEnvelope): string {
-  const { backendId, attestation, handle, outcomeUnknown } = provenance;
-  return [
-    result.summary,
-    ...evidence.map((line) => `  ${line}`),
-    `status ${status}, backend ${backendId}${handle ? `, ${handle.ref}` : ''}, sandbox ${attestation.sandboxProfileId} (${attestation.status})`,
-    ...(outcomeUnknown ? ['The command may have run: look at its target before you run it again.'] : []),
-  ].join('\n');
-}
-
-/** Pipes take text in parts, and the process ends right after this. */
-const written = (text: string): Promise<void> =>
-  new Promise((resolve) => process.stdout.write(`${text}\n`, () => resolve()));

@@ -1,17 +1,5 @@
-import { spawn } from 'node:child_process';
-import path from 'node:path';
 import type { ExecutionEnvelope } from '../../contracts/execution';
-import { temporaryFolder } from '../support/temporary-folder';
-
-const BIN = path.resolve(__dirname, '../../bin/workloadd.js');
-
-function workloadd(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, [BIN, ...args], { cwd: temporaryFolder(), stdio: ['ignore', 'pipe', 'pipe'] });
-  const text = { stdout: '', stderr: '' };
-  child.stdout.on('data', (chunk: Buffer) => (text.stdout += chunk.toString()));
-  child.stderr.on('data', (chunk: Buffer) => (text.stderr += chunk.toString()));
-  return new Promise((resolve) => child.on('close', (code) => resolve({ code, ...text })));
-}
+import { commandLine } from '../support/command-line';
 
 test.each([
   [0, 'completed', ['--', 'sh', '-c', 'echo out; echo err >&2']],
@@ -20,7 +8,7 @@ test.each([
   [3, 'refused', ['--backend', 'container', '--image', '--privileged', '--', 'true']],
   [3, 'refused', []],
 ])('exit code %d for a command that is %s: %j', async (code, status, args) => {
-  const run = await workloadd('exec', '--json', ...args);
+  const run = await commandLine(['exec', '--json', ...args]);
   expect(run.code).toBe(code);
   const envelope = JSON.parse(run.stdout) as ExecutionEnvelope;
   expect(envelope.status).toBe(status);
@@ -33,7 +21,7 @@ test.each([
   ['a profile that is not there', ['--sandbox', 'nope', '--', 'true'], 'sandbox-profile-not-found'],
   ['a profile outside the folder', ['--sandbox', '../p.json', '--', 'true'], 'sandbox-profile-path-escape'],
 ])('%s is wrong use, and nothing runs', async (_, args, why) => {
-  const run = await workloadd('exec', '--json', ...args);
+  const run = await commandLine(['exec', '--json', ...args]);
   expect([run.code, run.stdout]).toEqual([2, '']);
   expect(run.stderr).toContain(why);
 });
