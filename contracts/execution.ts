@@ -41,6 +41,8 @@ export const REFUSAL_CODES = [
   'endpoint-not-allowed',
   'cwd-outside-workspace',
   'sandbox-env-denied',
+  'sandbox-profile-not-found',
+  'sandbox-profile-invalid',
 ] as const;
 export type RefusalCode = (typeof REFUSAL_CODES)[number];
 

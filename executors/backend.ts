@@ -46,6 +46,8 @@ export interface RunContext {
    * digits and dashes.
    */
   runKey: string;
+  /** Every gate is passed, and the backend begins. Default: nothing. */
+  started?: () => void;
   /** Takes what the command prints, as it comes. */
   output: (stream: 'stdout' | 'stderr', chunk: Uint8Array) => void;
   /** Id of the worker it runs for, put on what outlives this process, so that its worker can find it. Default: none. */

@@ -1,8 +1,10 @@
 import { z } from 'zod';
 import type { OfferedCapability } from '../contracts/capabilities';
 import type { JsonValue } from '../contracts/events';
+import { executionHandle, type ExecutionHandle } from '../contracts/execution';
 import { LIFECYCLE_EFFECTS } from '../contracts/lifecycle';
 import { PROBLEMS, Problem, type ProblemCode } from '../contracts/problems';
+import { runSpec } from '../contracts/run';
 import { Secret } from '../contracts/secret';
 import { EXECUTORS, WORKLOAD_STATES, type WorkloadState } from '../contracts/terminology';
 import { workerSelf, type Claim } from '../contracts/worker-protocol';
@@ -24,10 +26,19 @@ export interface GrantedCapability {
   offered: OfferedCapability[];
 }
 
+/** Where a runner may tell that its job is done. */
+export interface RunnerCallback {
+  /** Below the api's own address. */
+  path: string;
+  /** What it signs with. */
+  secret: Secret;
+}
+
 /** A claim whose tokens have been put away. */
-export type GrantedClaim = Omit<Claim, 'lease_token' | 'capability'> & {
+export type GrantedClaim = Omit<Claim, 'lease_token' | 'capability' | 'runner_callback'> & {
   lease: Lease;
   capability: GrantedCapability | null;
+  runnerCallback: RunnerCallback | null;
 };
 
 const event = z.object({
@@ -65,13 +76,19 @@ export const claimAnswer = z
         offered: z.array(z.object({ hook: z.string(), operations: z.array(z.string()) })),
       })
       .optional(),
+    run: runSpec.optional(),
+    resume: z.object({ target: executionHandle.transform((handle) => handle as ExecutionHandle) }).optional(),
+    runner_callback: z.object({ path: z.string(), secret: z.string().min(1) }).optional(),
     absorbed: z.object({ count: z.number(), event_ids: z.array(z.string()) }).optional(),
   })
-  .transform(({ lease_token, capability, ...claim }): GrantedClaim => {
+  .transform(({ lease_token, capability, runner_callback, run, resume, ...claim }): GrantedClaim => {
     return {
       ...claim,
+      ...(run ? { run } : {}),
+      ...(resume ? { resume } : {}),
       lease: { workId: claim.work_id, epoch: claim.epoch, token: new Secret(lease_token) },
       capability: capability ? { ...capability, token: new Secret(capability.token) } : null,
+      runnerCallback: runner_callback ? { ...runner_callback, secret: new Secret(runner_callback.secret) } : null,
     };
   });
 
@@ -83,6 +100,13 @@ export const intentAnswer = z.object({
 });
 
 export const leaseOutcomeAnswer = z.object({ state: z.enum(WORKLOAD_STATES), wait_ms: z.number().nullable() });
+
+export const renewAnswer = z.object({
+  state: z.enum(WORKLOAD_STATES),
+  expires_at: z.string(),
+  ttl_ms: z.number(),
+  runner_done: z.literal(true).optional().catch(undefined),
+});
 
 export const lifecycleAnswer = z.object({
   results: z.array(z.object({ effect: z.enum(LIFECYCLE_EFFECTS), state: z.string().optional() })),

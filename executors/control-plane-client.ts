@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import type { ExecutionEnvelope } from '../contracts/execution';
 import type { LifecycleRecord, LifecycleResults } from '../contracts/lifecycle';
 import type { Secret } from '../contracts/secret';
 import type {
@@ -8,7 +9,9 @@ import type {
   LeaseOutcome,
   completeRequest,
   failRequest,
+  FinishRequest,
   heartbeatRequest,
+  renewRequest,
 } from '../contracts/worker-protocol';
 import {
   claimAnswer,
@@ -16,6 +19,7 @@ import {
   intentAnswer,
   leaseOutcomeAnswer,
   lifecycleAnswer,
+  renewAnswer,
   problemFrom,
   type GrantedClaim,
   type Lease,
@@ -51,6 +55,9 @@ export interface ControlPlaneClientOptions {
   /** Deadline of each request in milliseconds. Default 10,000. */
   timeoutMs?: number;
 }
+
+/** What is told of a command's end. */
+export type CommandEnd = Omit<FinishRequest, 'envelope'> & { envelope: ExecutionEnvelope };
 
 interface Call<T> {
   method: 'GET' | 'POST';
@@ -88,6 +95,16 @@ export class ControlPlaneClient {
   /** What became of the write. */
   complete(lease: Lease, outcome: z.infer<typeof completeRequest>): Promise<LeaseOutcome> {
     return this.#lease(lease, 'complete', leaseOutcomeAnswer, outcome);
+  }
+
+  /** A command is under way: keeps its lease, and says what has become known of it. */
+  renew(lease: Lease, news: z.input<typeof renewRequest>): Promise<z.infer<typeof renewAnswer>> {
+    return this.#lease(lease, 'renew', renewAnswer, news);
+  }
+
+  /** A command has ended, or was not run. */
+  finish(lease: Lease, end: CommandEnd): Promise<LeaseOutcome> {
+    return this.#lease(lease, 'finish', leaseOutcomeAnswer, end);
   }
 
   /** Nothing was handed over, proven. */

@@ -25,8 +25,9 @@ export interface DeliverySettled {
   /**
    * `delivered`: the whole line was handed over. `maybe_written`: it may have been; never repeated.
    * `refused`: this workload can never be handed over. `not_needed`: the ledger needs nothing from this task.
+   * `finished`: the command has ended and the ledger has its outcome. `maybe_run`: it ran or may have, and the ledger was not told.
    */
-  outcome: 'delivered' | 'maybe_written' | 'refused' | 'not_needed';
+  outcome: 'delivered' | 'maybe_written' | 'refused' | 'not_needed' | 'finished' | 'maybe_run';
   /** State the control plane answered with; null when its answer did not arrive. */
   state: WorkloadState | null;
   /** Milliseconds to the workload's next deadline; null when unknown or none. */

@@ -22,6 +22,7 @@ export async function runCommand(
   const envelopes = new Envelopes(backend.spec, profile, request);
   const checked = await passGates(backend, request, profile, context, envelopes);
   if ('refused' in checked) return envelopes.refused(checked.refused, checked.reason);
+  context.started?.();
   const end = await backend.run(checked, { ...context, hostEnv: { ...context.hostEnv, ...context.variables } });
   if (end.handle) envelopes.handle = end.handle;
   if (end.type === 'refused') {

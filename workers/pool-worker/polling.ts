@@ -5,7 +5,7 @@ import type { ControlPlaneClient } from '../../executors/control-plane-client';
 import type { Executor } from '../../executors/executor';
 import { KeptTemporalWorker, type StoppableWorker } from '../kept-temporal-worker';
 import type { TemporalTarget } from '../temporal-connection';
-import { deliverActivity } from './deliver-activity';
+import { executorActivity } from './executor-activity';
 
 export interface PollingOptions {
   target: TemporalTarget;
@@ -77,7 +77,7 @@ export class Polling {
       connection,
       namespace: target.namespace,
       taskQueue: taskQueueOf(poolId),
-      activities: { deliver: deliverActivity({ ...this.options, active: this.active, drainSignal }) },
+      activities: { deliver: executorActivity({ ...this.options, active: this.active, drainSignal }) },
       maxConcurrentActivityTaskExecutions: Math.min(this.slots, MOST_TASKS),
       shutdownGraceTime: graceMs,
       shutdownForceTime: graceMs + FORCE_SLACK_MS,

@@ -1,10 +1,10 @@
 import { ApplicationFailure, Context } from '@temporalio/activity';
 import type { Logger } from 'pino';
-import type { DeliverInput, DeliverResult } from '../../contracts/workflow';
+import type { DeliverInput, DeliverResult, ExecuteResult } from '../../contracts/workflow';
 import type { ControlPlaneClient } from '../../executors/control-plane-client';
 import type { DeliveryHandedBack, DeliveryOutcome, Executor } from '../../executors/executor';
 
-export interface DeliverActivityOptions {
+export interface ExecutorActivityOptions {
   executor: Executor;
   control: ControlPlaneClient;
   /** Aborted when this worker stops polling: what is not handed over goes back. */
@@ -19,8 +19,11 @@ export interface DeliverActivityOptions {
 /** The shortest delay the server takes for one. */
 const LEAST_DELAY_MS = 1;
 
-/** The activity `deliver`: one call of the executor, its outcome told in Temporal's terms. */
-export function deliverActivity(options: DeliverActivityOptions): (input: DeliverInput) => Promise<DeliverResult> {
+/** What the activity returns to the workflow. */
+type ActivityResult = Omit<DeliverResult, 'outcome'> & { outcome: DeliverResult['outcome'] | ExecuteResult['outcome'] };
+
+/** The activity `deliver` or `execute`: one call of the executor, its outcome told in Temporal's terms. */
+export function executorActivity(options: ExecutorActivityOptions): (input: DeliverInput) => Promise<ActivityResult> {
   return async ({ work_id: workId }) => {
     options.active.add(workId);
     try {
@@ -33,7 +36,7 @@ export function deliverActivity(options: DeliverActivityOptions): (input: Delive
 
 async function attempt(
   workId: string,
-  { executor, control, drainSignal, logger }: DeliverActivityOptions,
+  { executor, control, drainSignal, logger }: ExecutorActivityOptions,
 ): Promise<DeliveryOutcome> {
   const activity = Context.current();
   const log = logger.child({ workload_id: workId });
@@ -54,7 +57,7 @@ async function attempt(
   }
 }
 
-async function answerFor(outcome: DeliveryOutcome, options: DeliverActivityOptions): Promise<DeliverResult> {
+async function answerFor(outcome: DeliveryOutcome, options: ExecutorActivityOptions): Promise<ActivityResult> {
   switch (outcome.outcome) {
     case 'hand_back':
       throw handedBack(outcome, options);
@@ -69,7 +72,7 @@ async function answerFor(outcome: DeliveryOutcome, options: DeliverActivityOptio
 
 function handedBack(
   { reason, retryAfterMs, stopPolling }: DeliveryHandedBack,
-  options: DeliverActivityOptions,
+  options: ExecutorActivityOptions,
 ): ApplicationFailure {
   if (stopPolling && !options.drainSignal.aborted) options.onRefused(reason);
   return retryable(reason, Math.max(Math.ceil(retryAfterMs), LEAST_DELAY_MS));
