@@ -12,6 +12,8 @@ export interface HttpRequest {
   timeoutMs: number;
   /** Ends the exchange with code `aborted`. */
   signal?: AbortSignal;
+  /** Takes the answer's body as it comes; `text` is empty then. Default: it is gathered. */
+  take?: (chunk: Buffer) => void;
 }
 
 export interface HttpAnswer {
@@ -43,7 +45,7 @@ export class HttpExchange {
 
   constructor(private readonly options: HttpExchangeOptions = {}) {}
 
-  send({ url, method, headers, body, timeoutMs, signal }: HttpRequest): Promise<HttpAnswer> {
+  send({ url, method, headers, body, timeoutMs, signal, take }: HttpRequest): Promise<HttpAnswer> {
     const secure = url.startsWith('https:');
     const agent = this.#agents[secure ? 'https:' : 'http:'];
     return new Promise((resolve, reject) => {
@@ -64,7 +66,7 @@ export class HttpExchange {
         signal?.removeEventListener('abort', abort);
       });
       request.on('response', (response) => {
-        readText(response, this.options.maxAnswerBytes ?? MAX_ANSWER_BYTES).then(
+        readText(response, this.options.maxAnswerBytes ?? MAX_ANSWER_BYTES, take).then(
           (text) => resolve({ status: response.statusCode ?? 0, header: (name) => headerOf(response, name), text }),
           reject,
         );
@@ -74,13 +76,18 @@ export class HttpExchange {
   }
 }
 
-async function readText(response: http.IncomingMessage, maxBytes: number): Promise<string> {
+async function readText(
+  response: http.IncomingMessage,
+  maxBytes: number,
+  take?: (chunk: Buffer) => void,
+): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
     bytes += chunk.length;
     if (bytes > maxBytes) throw failure('too_large');
-    chunks.push(chunk);
+    if (take) take(chunk);
+    else chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');
 }

@@ -108,7 +108,7 @@ test('the next runtime is used only when it is configured', async () => {
   const docker = standInDocker(temporaryFolder());
   writeFileSync(path.join(docker.state, 'dead'), '');
   const request = { command: 'true', cwd: temporaryFolder(), image: IMAGE };
-  const context = { hostEnv: { ...docker.env, PATH: docker.env.PATH!.split(':').slice(0, 2).join(':') + ':/bin' } };
+  const context = { hostEnv: { ...docker.env, PATH: docker.bin } };
   const alone = await execute(containerBackend(), request, { context });
   expect(alone.result.summary).not.toContain('podman');
   const both = await execute(containerBackend({ runtimes: ['docker', 'podman'] }), request, { context });

@@ -24,20 +24,27 @@ export function execute(
   });
 }
 
+export interface StandInDocker {
+  env: NodeJS.ProcessEnv;
+  /** Folder of the command, alone. */
+  bin: string;
+  /** Folder of what it keeps and is told. */
+  state: string;
+  calls(): DockerCall[];
+}
+
 /** A folder with a `docker` in it that stands for the real one; `env` makes it the docker of a run. */
-export function standInDocker(folder: string): { env: NodeJS.ProcessEnv; state: string; calls(): DockerCall[] } {
+export function standInDocker(folder: string): StandInDocker {
   const bin = path.join(folder, 'bin');
   const state = path.join(folder, 'docker-state');
   mkdirSync(bin, { recursive: true });
   mkdirSync(state, { recursive: true });
-  writeFileSync(path.join(bin, 'docker'), '#!/bin/sh\nexec node "$(dirname "$0")/docker.mjs" "$@"\n', { mode: 0o755 });
+  const script = `#!/bin/sh\nexec '${process.execPath}' "\${0%/*}/docker.mjs" "$@"\n`;
+  writeFileSync(path.join(bin, 'docker'), script, { mode: 0o755 });
   copyFileSync(path.join(__dirname, '../support/stand-in/docker.mjs'), path.join(bin, 'docker.mjs'));
   return {
-    env: {
-      ...process.env,
-      PATH: `${bin}:${path.dirname(process.execPath)}:${process.env.PATH}`,
-      DOCKER_STAND_IN: state,
-    },
+    env: { ...process.env, PATH: `${bin}:${process.env.PATH}`, DOCKER_STAND_IN: state },
+    bin,
     state,
     calls: () =>
       readFileSync(path.join(state, 'calls.ndjson'), 'utf8')

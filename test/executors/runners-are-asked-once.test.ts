@@ -59,7 +59,7 @@ test('a job is submitted once, its id is told before the first poll, and polls o
   });
   expect(status).toBe('completed');
   expect(order).toEqual(['submit', 'told', 'poll', 'poll', 'poll', 'poll']);
-  expect(told[0]!.metadata).toEqual({ runnerJobId: 'j 1' });
+  expect(told[0]!.metadata).toEqual({ runnerJobId: 'j 1', submittedAt: expect.any(String) });
   expect(provenance.handle).toEqual(told[0]);
   const [{ headers, body }] = posts(started) as [SeenRequest];
   expect(headers).toMatchObject({ authorization: 'Bearer runner-token', 'idempotency-key': 'once-1' });
