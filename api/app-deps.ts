@@ -3,6 +3,9 @@ import type { Registry } from 'prom-client';
 import type { PolicyCache } from '../activities/policy-cache';
 import type { Database } from '../ledger/database';
 import type { UnsentWake } from '../ledger/outbox';
+import type { Followers } from './artifacts/followers';
+import type { OutputNews } from './artifacts/output-news';
+import type { ArtifactStore } from './artifacts/store';
 import type { AuthContext } from './auth';
 import type { DecisionWaiters } from './decision-waiters';
 import type { PolicyDiffs } from './policy-diffs';
@@ -39,6 +42,8 @@ export interface ApiDeps {
   logger: Logger;
   /** Where the API's metrics go and what `/metrics` shows. */
   registry: Registry;
+  /** Where what commands print is kept. Default: nowhere. */
+  artifacts?: ArtifactStore | undefined;
   config?: ApiConfig;
 }
 
@@ -51,4 +56,6 @@ export interface RouteDeps extends ApiDeps {
   policies: PolicyCache;
   webhooks: WebhookSettings;
   policyDiffs: PolicyDiffs;
+  outputNews: OutputNews;
+  followers: Followers;
 }

@@ -6,10 +6,9 @@ import { problemFromZod } from './problem';
 import type { Route } from './route';
 import { parseStrictJson } from './strict-json';
 
-/** Bytes of a request body, at most. */
+/** Bytes of a request body, at most, unless its route says otherwise. */
 const MAX_BODY_BYTES = 256 * 1024;
 
-const readRaw = express.raw({ type: () => true, limit: MAX_BODY_BYTES, inflate: false });
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 /** Reads, decodes and checks the body that a route declares. */
@@ -17,16 +16,18 @@ export async function readBody(
   request: Request,
   response: Response,
   declared: NonNullable<Route['body']>,
+  maxBytes?: number,
 ): Promise<unknown> {
   const mediaType = mediaTypeOf(request.headers['content-type'] ?? '', Object.keys(declared));
-  const text = decodeUtf8(await readBytes(request, response));
+  const text = decodeUtf8(await readBytes(request, response, maxBytes));
   const parsed = declared[mediaType]!.safeParse(/[/+]json$/.test(mediaType) ? parseStrictJson(text) : text);
   if (parsed.success) return parsed.data;
   throw problemFromZod(parsed.error);
 }
 
 /** Reads a request's body as it came; one that is too large or compressed is refused. */
-export async function readBytes(request: Request, response: Response): Promise<Buffer> {
+export async function readBytes(request: Request, response: Response, maxBytes = MAX_BODY_BYTES): Promise<Buffer> {
+  const readRaw = express.raw({ type: () => true, limit: maxBytes, inflate: false });
   await new Promise<void>((resolve, reject) => {
     readRaw(request, response, (error?: Error | 'route' | 'router') =>
       error instanceof Error ? reject(error) : resolve(),

@@ -80,7 +80,7 @@ function answering(declared: Route, deps: RouteDeps): RequestHandler {
   const handle = declared.handle as (request: object) => Promise<RouteAnswer> | RouteAnswer;
   return async (request, response) => {
     const fields = readFields(request, declared);
-    const body = declared.body && (await readBody(request, response, declared.body));
+    const body = declared.body && (await readBody(request, response, declared.body, declared.maxBodyBytes));
     const principal = response.locals.principal as Principal;
     await send(response, await handle({ deps, principal, ...fields, body, raw: request, response }));
   };

@@ -105,8 +105,10 @@ const escapePointer = (part: string): string =>
   part.slice(0, MAX_NAME_CHARS).replaceAll('~', '~0').replaceAll('/', '~1');
 
 /** Errors of express and its body reader that are the caller's doing, by their `type` or status. */
-function problemFromHttpError(error: { status?: unknown; type?: unknown }): Problem | null {
-  if (error.type === 'entity.too.large') return new Problem('request.too_large', 'The body is larger than 256 KiB.');
+function problemFromHttpError(error: { status?: unknown; type?: unknown; limit?: unknown }): Problem | null {
+  if (error.type === 'entity.too.large') {
+    return new Problem('request.too_large', `The body is larger than ${Number(error.limit) / 1024} KiB.`);
+  }
   if (error.type === 'encoding.unsupported') {
     return new Problem('request.unsupported_media_type', 'Compressed bodies are not taken.');
   }

@@ -21,7 +21,7 @@ export interface DocumentedAnswer {
 /** A body of unknown length, sent piece by piece as fast as the caller takes them. */
 export class StreamedBody {
   constructor(
-    readonly pieces: AsyncGenerator<string, void, void>,
+    readonly pieces: AsyncGenerator<string | Uint8Array, void, void>,
     /** Called once, whether all was sent, the caller went away or a piece failed. */
     readonly close: () => Promise<void>,
   ) {}
@@ -80,6 +80,8 @@ interface RouteSpec<
   body?: B;
   /** Of a route that reads its body itself (`readBytes`): what that may be, for the documentation. */
   ownBody?: BodyByMediaType;
+  /** Bytes of the body, at most. Default 256 KiB. */
+  maxBodyBytes?: number;
   answers: Record<number, DocumentedAnswer>;
   /** Problems this route may answer with, besides those that every route of its kind may. */
   problems?: readonly ProblemCode[];

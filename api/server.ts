@@ -7,6 +7,8 @@ import helmet from 'helmet';
 import { PolicyCache } from '../activities/policy-cache';
 import { Problem } from '../contracts/problems';
 import type { ApiDeps, RouteDeps } from './app-deps';
+import { Followers } from './artifacts/followers';
+import { OutputNews } from './artifacts/output-news';
 import { Connections } from './connections';
 import { DecisionWaiters } from './decision-waiters';
 import { FailureBackoff } from './failure-backoff';
@@ -43,6 +45,8 @@ function createApp(deps: ApiDeps): Api {
     policies: new PolicyCache(),
     policyDiffs,
     webhooks,
+    outputNews: new OutputNews(),
+    followers: new Followers(),
   };
 
   const app = express();

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { artifactRecord } from './artifacts';
 import { capabilitiesRecord } from './capabilities';
 import { LIFECYCLE_EFFECTS } from './lifecycle';
 import {
@@ -108,6 +109,8 @@ const deliveryRecord = z
     double_execution: z.boolean(),
     /** Since when its executor was restarted with nothing heard of this delivery: it may be lost. */
     suspect_since: time.nullable(),
+    /** What it left, by name. */
+    artifacts: z.array(artifactRecord),
   })
   .meta({ id: 'Delivery' });
 

@@ -27,6 +27,7 @@ export const DEBUG_POINTS = [
   'seal-committed',
   'pump-uncommitted',
   'pump-committed',
+  'output-written',
 ] as const;
 export type DebugPoint = (typeof DEBUG_POINTS)[number];
 

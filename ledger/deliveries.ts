@@ -19,7 +19,7 @@ export interface FencedWrite {
  * Runs a write under the workload's lock if the lease holds. A stale token is the problem `lease.stale` and an audit row.
  * With `closed_too` the last holder may still report what became of its delivery after the control plane closed the lease.
  */
-async function fenced<T>(
+export async function fenced<T>(
   db: Database,
   write: FencedWrite,
   kind: string,

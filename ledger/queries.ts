@@ -2,6 +2,7 @@ import { MAX_RECORD_ROWS } from '../contracts/workload-record';
 import type { DecisionRecord, WorkloadRecord, WorkloadSummaryRecord } from '../contracts/workload-record';
 import type { SourceEvent } from '../contracts/events';
 import type { WorkloadState } from '../contracts/terminology';
+import { ARTIFACTS_COLUMN } from './artifacts';
 import { CAPABILITIES_COLUMN, capabilitiesOf, type StoredCapabilities } from './capability-record';
 import type { Queryable } from './database';
 import { FLOW_COLUMNS, flowOf, type FlowColumns } from './flow-record';
@@ -90,7 +91,7 @@ SELECT w.*, ${FLOW_COLUMNS},
      FROM decisions WHERE workload_id = w.workload_id) d) AS decision_record,${CAPABILITIES_COLUMN},
   (SELECT coalesce(json_agg(d ORDER BY d.number), '[]') FROM (
      SELECT number, delivery_id, executor, worker_id, pool_id, epoch, intent_at, write, written_at, status, started_at,
-       ended_at, executor_instance, executor_attempt, double_execution, suspect_since
+       ended_at, executor_instance, executor_attempt, double_execution, suspect_since,${ARTIFACTS_COLUMN}
      FROM deliveries WHERE workload_id = w.workload_id ORDER BY number DESC LIMIT $3) d) AS deliveries,
   (SELECT coalesce(json_agg(l ORDER BY l.seq), '[]') FROM (
      SELECT seq, delivery_id, delivery_number, event_id, status, occurred_at, received_at, worker_id, effect, note, record
@@ -126,6 +127,11 @@ export async function workloadRecordOf(
       started_at: utc(delivery.started_at),
       ended_at: utc(delivery.ended_at),
       suspect_since: utc(delivery.suspect_since),
+      artifacts: delivery.artifacts.map((artifact) => ({
+        ...artifact,
+        created_at: utc(artifact.created_at),
+        deleted_at: utc(artifact.deleted_at),
+      })),
     })),
     lifecycle: row.lifecycle.map(lifecycleOf),
     timeline: row.timeline.map(({ seq, at, type, actor, detail }) => ({ seq, at: utc(at), type, actor, detail })),

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { openApiDocument } from '../openapi';
 import { route, type Route } from '../route';
 import { adminWorkerRoutes } from './admin-workers';
+import { artifactRoutes } from './artifacts';
 import { auditRoutes } from './audit';
 import { capabilityRoutes } from './capabilities';
 import { callbackSecretRoutes } from './callback-secret';
@@ -11,6 +12,7 @@ import { healthRoutes } from './health';
 import { inboundWebhookRoutes } from './inbound-webhooks';
 import { leaseRoutes } from './leases';
 import { metricsRoutes } from './metrics';
+import { outputRoutes } from './output';
 import { policyRoutes } from './policy';
 import { policyDiffRoutes } from './policy-diff';
 import { replayRoutes } from './replay';
@@ -37,6 +39,7 @@ const openApiRoute = route({
 export const ROUTES: readonly Route[] = [
   ...eventRoutes,
   ...workloadRoutes,
+  ...artifactRoutes,
   ...capabilityRoutes,
   ...explainRoutes,
   ...replayRoutes,
@@ -49,6 +52,7 @@ export const ROUTES: readonly Route[] = [
   ...policyDiffRoutes,
   ...workerRoutes,
   ...leaseRoutes,
+  ...outputRoutes,
   ...adminWorkerRoutes,
   ...whoamiRoutes,
   ...healthRoutes,

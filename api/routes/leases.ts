@@ -9,12 +9,13 @@ import type { WorkerPrincipal } from '../../ledger/workers';
 import type { RouteDeps } from '../app-deps';
 import { route } from '../route';
 
-const params = z.object({ worker_id: z.string().min(1).max(256), work_id: workloadId });
-const headers = z.object({
+/** What every lease route takes. */
+export const leaseParams = z.object({ worker_id: z.string().min(1).max(256), work_id: workloadId });
+export const leaseHeaders = z.object({
   'Lease-Token': z.string().min(1).max(128).meta({ description: 'The token of the claim.' }),
 });
 const tag = 'Worker protocol';
-const access = { kind: 'worker', scope: 'work.write' } as const;
+export const leaseAccess = { kind: 'worker', scope: 'work.write' } as const;
 
 const outcomeAnswer = z
   .object({
@@ -26,11 +27,12 @@ const outcomeAnswer = z
 
 interface LeaseRequest {
   principal: WorkerPrincipal;
-  params: z.infer<typeof params>;
-  headers: z.infer<typeof headers>;
+  params: z.infer<typeof leaseParams>;
+  headers: z.infer<typeof leaseHeaders>;
 }
 
-const writeOf = ({ principal, params: { work_id }, headers: given }: LeaseRequest): FencedWrite => ({
+/** The write that a request under a lease is. */
+export const writeOf = ({ principal, params: { work_id }, headers: given }: LeaseRequest): FencedWrite => ({
   principal,
   workId: work_id,
   leaseToken: given['Lease-Token'],
@@ -43,9 +45,9 @@ const intentRoute = route({
   tag,
   summary: 'I am about to hand it over',
   description: 'Allocates the delivery number. Answered once per `intent_key`; the same key gets the same answer.',
-  access,
-  params,
-  headers,
+  access: leaseAccess,
+  params: leaseParams,
+  headers: leaseHeaders,
   body: { 'application/json': intentRequest },
   answers: {
     200: {
@@ -74,9 +76,9 @@ const reportRoute = <Body extends z.ZodObject>(
     operationId: `${action}Lease`,
     tag,
     summary,
-    access,
-    params,
-    headers,
+    access: leaseAccess,
+    params: leaseParams,
+    headers: leaseHeaders,
     body: { 'application/json': body },
     answers: { 200: { description: 'Where the workload stands now.', schema: outcomeAnswer } },
     problems: ['lease.token_required', 'lease.stale', 'workload.state_conflict'],

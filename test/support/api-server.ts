@@ -2,6 +2,7 @@ import pino from 'pino';
 import { Registry } from 'prom-client';
 import { PolicyCache } from '../../activities/policy-cache';
 import type { ApiConfig } from '../../api/app-deps';
+import type { ArtifactStore } from '../../api/artifacts/store';
 import { startServer, type RunningServer } from '../../api/server';
 import type { ProblemCode, ProblemItem } from '../../contracts/problems';
 import type { TokenScope } from '../../contracts/terminology';
@@ -45,6 +46,8 @@ export interface Ask {
   json?: unknown;
   /** Sent as it is. */
   raw?: string | Uint8Array<ArrayBuffer>;
+  /** Another api than the test's own. */
+  url?: string;
 }
 
 /** A listening API on a schema of its own. Temporal is not there: wakes are only collected, and `admit` decides by hand. */
@@ -67,7 +70,11 @@ export interface TestApi {
 
 /** Starts it. Stop it in `afterAll`. */
 export async function startTestApi(
-  options: { config?: ApiConfig; connection?: (own: { connectionString: string }) => object } = {},
+  options: {
+    config?: ApiConfig;
+    artifacts?: ArtifactStore;
+    connection?: (own: { connectionString: string }) => object;
+  } = {},
 ): Promise<TestApi> {
   const schema = await freshSchema();
   const direct = new Database({ connection: schema.connection, maxConnections: 5 });
@@ -84,6 +91,7 @@ export async function startTestApi(
       temporalReady: () => Promise.resolve(true),
       logger,
       registry: new Registry(),
+      artifacts: options.artifacts,
       ...(options.config && { config: options.config }),
     },
   });
@@ -107,7 +115,7 @@ export async function startTestApi(
     log,
     token,
     newToken,
-    ask: (method, path, ask = {}) => request(server.url, method, path, { token, ...ask }),
+    ask: (method, path, ask = {}) => request(ask.url ?? server.url, method, path, { token, ...ask }),
     admit: (workloadId) => admit(direct, policies.evaluate, workloadId),
     stop: async () => {
       await server.close(2000);
