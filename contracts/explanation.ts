@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { CAPABILITY_KINDS } from './capabilities';
 import { RULE_DECISIONS } from './policy';
+import { runSpec } from './run';
 import { DECISIONS, WORKLOAD_STATES } from './terminology';
 import { replayRecord } from './workload-record';
 
@@ -70,6 +71,8 @@ export const workloadExplanation = z
     rules: z.array(ruleExplanation),
     /** The matched rule as it was, every default filled in: terms, limits, grants. Durations in milliseconds. */
     rule: z.record(z.string(), z.unknown()).nullable(),
+    /** The command, filled in from the event; null when none is run, and once the event's body was pruned. */
+    run: runSpec.nullable(),
     /** What each delivery was granted, resolved for this event. */
     grants: z.array(
       z.object({

@@ -1,9 +1,13 @@
 import { z } from 'zod';
 import { CAPABILITY_KINDS, CAPABILITY_LIMITS, offeredCapabilities, type CapabilityKind } from './capabilities';
-import { duration, formatDuration, parseDuration } from './duration';
+import { deadlines, type DeadlineTable } from './deadlines';
+import { duration, parseDuration } from './duration';
 import { debounce, dedupe, flowContradictions, limits, type FlowSnapshot, type OnDuplicate } from './flow-control';
 import { slug } from './ids';
-import { expression, MAX_EXPRESSION_CHARS, policyText as text } from './policy-text';
+import { expression, MAX_EXPRESSION_CHARS, objectOr, policyText as text } from './policy-text';
+import { retry, retryContradictions, type RetryTerms } from './retry';
+import { runBlock, runContradictions, type RunTemplate } from './run-rule';
+import { EXECUTORS, type ExecutorKind } from './terminology';
 
 /** Bounds of a policy document. */
 export const POLICY_LIMITS = {
@@ -20,23 +24,7 @@ export const POLICY_LIMITS = {
 export const RULE_DECISIONS = ['dispatch', 'ignore', 'deny', 'hold'] as const;
 export type RuleDecision = (typeof RULE_DECISIONS)[number];
 
-/** Ends of a delivery after which a rule may ask for another one. */
-export const REDELIVER_ON = ['lost', 'failed', 'aborted', 'dropped'] as const;
-
 const ms = (text: string): number => parseDuration(text)!;
-
-/** Deadlines of a rule that names none, in milliseconds. */
-export const DEFAULT_DEADLINES = {
-  queued: ms('24h'),
-  start: ms('30m'),
-  run: ms('2h'),
-  resume: ms('30m'),
-  total: ms('12h'),
-  late: ms('24h'),
-} as const;
-
-/** The deadlines of a rule, in milliseconds. */
-type DeadlineTable = Record<keyof typeof DEFAULT_DEADLINES, number>;
 
 /** Approval of a `hold` rule that says nothing about it; `deadline` in milliseconds. */
 export const DEFAULT_HOLD = { deadline: ms('24h'), then: 'deny' } as const;
@@ -50,12 +38,8 @@ const unique = (values: readonly unknown[]): boolean => new Set(values).size ===
 const to = z.strictObject({
   /** Whose workers do the work. Default `default`. */
   pool: slug.default('default'),
-  /** How the work is done. Only `opencrow` is available. Default `opencrow`. */
-  executor: z
-    .enum(['opencrow', 'node', 'container', 'remote', 'ci'])
-    .refine((executor) => executor === 'opencrow', 'is not available yet: only opencrow is')
-    .transform(() => 'opencrow' as const)
-    .default('opencrow'),
+  /** How the work is done: by OpenCrow, or by a command on an execution backend. Default `opencrow`. */
+  executor: z.enum(EXECUTORS, `must be one of ${EXECUTORS.join(', ')}`).default('opencrow'),
   /** 1 (first) to 5 (last) within the pool. Default 3. */
   priority: z.int().min(1, 'must be 1 to 5').max(5, 'must be 1 to 5').default(3),
 });
@@ -68,69 +52,6 @@ const trigger = z.strictObject({
   /** Passed on to the executor as it is. Default none. */
   response_policy: text(64).optional(),
 });
-
-const step = () => duration('1s', '90d').optional();
-const deadlines = z
-  .strictObject({
-    /** Offered → handed over. Then `refused`. Default `24h`. */
-    queued: step(),
-    /** Handed over → running. Then `lost`. Default `30m`. */
-    start: step(),
-    /** Running → end. Then `lost`. Default `2h`. */
-    run: step(),
-    /** Preempted → running again. Then `lost`. Default `30m`. */
-    resume: step(),
-    /** Offered → end, over everything. Default `12h`. */
-    total: step(),
-    /** How long after `lost` a late report still corrects it. `0s`–`90d`. Default `24h`. */
-    late: duration('0s', '90d').optional(),
-  })
-  .superRefine((given, context) => {
-    const total = given.total ?? DEFAULT_DEADLINES.total;
-    for (const name of ['start', 'run', 'resume'] as const) {
-      if ((given[name] ?? 0) <= total) continue;
-      const origin = given.total === undefined ? 'the default total' : 'total';
-      context.addIssue({
-        code: 'custom',
-        path: [name],
-        message: `is longer than ${origin} (${formatDuration(total)}), which would end the work first: raise total`,
-      });
-    }
-  })
-  .transform((given): DeadlineTable => ({
-    queued: given.queued ?? DEFAULT_DEADLINES.queued,
-    start: given.start ?? DEFAULT_DEADLINES.start,
-    run: given.run ?? DEFAULT_DEADLINES.run,
-    resume: given.resume ?? DEFAULT_DEADLINES.resume,
-    total: given.total ?? DEFAULT_DEADLINES.total,
-    late: given.late ?? DEFAULT_DEADLINES.late,
-  }));
-
-const retry = z
-  .strictObject({
-    /** Ends after which the work is handed over once more. Default none: what may have run is never repeated by itself. */
-    redeliver_on: z
-      .array(z.enum(REDELIVER_ON))
-      .max(REDELIVER_ON.length)
-      .refine(unique, 'must not repeat an entry')
-      .default([]),
-    /** Deliveries in all, the first one included, 1–10. Default 2 with `redeliver_on`, else 1. */
-    max_deliveries: z.int().min(1).max(10).optional(),
-  })
-  .superRefine(({ redeliver_on, max_deliveries }, context) => {
-    if (max_deliveries === undefined) return;
-    const message =
-      redeliver_on.length > 0 && max_deliveries < 2
-        ? 'must be at least 2 with redeliver_on, or nothing is ever redelivered'
-        : redeliver_on.length === 0 && max_deliveries > 1
-          ? 'has no effect without redeliver_on'
-          : null;
-    if (message) context.addIssue({ code: 'custom', path: ['max_deliveries'], message });
-  })
-  .transform(({ redeliver_on, max_deliveries }) => ({
-    redeliver_on,
-    max_deliveries: max_deliveries ?? (redeliver_on.length > 0 ? 2 : 1),
-  }));
 
 const hold = z.strictObject({
   /** How long approval is waited for. `1s`–`90d`. Default `24h`. */
@@ -148,13 +69,7 @@ const globResource = z.strictObject({ glob });
 const celResource = text(POLICY_LIMITS.expressionChars, 'must be a CEL string in quotes, or { glob: "…" }');
 
 /** A CEL string gives one resource, to the letter; `{ glob }` is a pattern written here, out of reach of events. */
-const resource = z.unknown().transform((value, context): string | { glob: string } => {
-  const isPattern = typeof value === 'object' && value !== null && !Array.isArray(value);
-  const parsed = (isPattern ? globResource : celResource).safeParse(value);
-  if (parsed.success) return parsed.data;
-  for (const { path, message } of parsed.error.issues) context.addIssue({ code: 'custom', path, message });
-  return z.NEVER;
-});
+const resource = objectOr(globResource, celResource);
 
 const capability = z.strictObject({
   /** The hook it opens. */
@@ -189,7 +104,10 @@ export const policyRule = z
     /** Default none: each event is work at once. */
     debounce: debounce.optional(),
     to: to.prefault({}),
-    trigger: trigger.prefault({}),
+    /** What goes to the agent; only with executor `opencrow`. Default: the event's identity alone. */
+    trigger: trigger.optional(),
+    /** The command; with the other executors, and required there. */
+    run: runBlock.optional(),
     deadlines: deadlines.prefault({}),
     retry: retry.prefault({}),
     /** Only with decision `hold`. */
@@ -206,7 +124,8 @@ export const policyRule = z
     if (rule.hold && rule.decision !== 'hold') {
       context.addIssue({ code: 'custom', path: ['hold'], message: 'is allowed only with decision hold' });
     }
-    for (const found of flowContradictions(rule)) context.addIssue({ code: 'custom', ...found });
+    const contradictions = [...flowContradictions(rule), ...runContradictions(rule), ...retryContradictions(rule)];
+    for (const found of contradictions) context.addIssue({ code: 'custom', ...found });
   });
 export type PolicyRule = z.output<typeof policyRule>;
 
@@ -238,11 +157,14 @@ export interface RuleSnapshot {
   dedupe: { window: number; on_duplicate: OnDuplicate } | null;
   /** Absent in rules that were kept before there were limits. */
   flow?: FlowSnapshot;
-  to: { pool: string; executor: 'opencrow'; priority: number };
+  to: { pool: string; executor: ExecutorKind; priority: number };
+  /** Empty when the work is a command. */
   trigger: { prompt: string | null; include: string[]; response_policy: string | null };
   /** In milliseconds. */
   deadlines: DeadlineTable;
-  retry: { redeliver_on: (typeof REDELIVER_ON)[number][]; max_deliveries: number };
+  retry: RetryTerms;
+  /** Its expressions as they are written; what they came to is kept beside the decision. Absent where no command is run. */
+  run?: RunTemplate;
   /** `deadline` in milliseconds; null unless the decision is `hold`. */
   hold: { deadline: number; then: 'deny' | 'dispatch' } | null;
   /** `resources` are CEL sources and globs; `ttl` in milliseconds. What a workload was granted is kept beside its decision. */

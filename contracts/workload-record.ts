@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { artifactRecord } from './artifacts';
 import { capabilitiesRecord } from './capabilities';
 import { LIFECYCLE_EFFECTS } from './lifecycle';
+import { runSpec } from './run';
 import {
   ABSORBED_HOW,
   DEADLINES,
@@ -40,6 +41,8 @@ export const decisionRecord = z
     dedupe_key: z.string().nullable(),
     /** The workload that held the dedupe key, when the decision is `duplicate`. */
     duplicate_of: z.string().nullable(),
+    /** The command, filled in from the event; null when none is run, and once the event's body was pruned. */
+    run: runSpec.nullable(),
     /** Rule by rule, up to the one that matched. */
     trace: z.array(ruleTrace),
     decided_at: time,

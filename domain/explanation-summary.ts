@@ -8,6 +8,7 @@ export function summarize(facts: Facts): string[] {
     ...origin(facts),
     ...decision(facts),
     ...dedupe(facts),
+    ...command(facts),
     ...facts.grants.map(grant),
     ...people(facts),
     outcome(facts),
@@ -80,6 +81,16 @@ function dedupe({ dedupe: claim }: Facts): string[] {
         `The ${key} was held by ${holder ?? 'another workload'}; the replay went on without it, as it was asked to.`,
       ];
   }
+}
+
+function command({ run }: Facts): string[] {
+  if (!run) return [];
+  const argv = JSON.stringify([run.command, ...run.args]);
+  const shown = argv.length > 300 ? `${argv.slice(0, 300)}…` : argv;
+  const target = run.image ?? run.endpoint;
+  return [
+    `Its command is ${shown}${target === null ? '' : ` at ${target}`}, under the sandbox profile ${run.sandbox}.`,
+  ];
 }
 
 function grant({ hook, kind, operations, literals, globs, max_uses }: Facts['grants'][number]): string {

@@ -33,6 +33,7 @@ const NO_POLICY: Evaluation = {
   rule: null,
   dedupeKey: null,
   grants: [],
+  run: null,
   trace: [],
 };
 
@@ -155,8 +156,8 @@ async function recordDecision(tx: Queryable, row: WorkloadRow, record: DecisionR
   await tx.query(
     `WITH decision AS (
        INSERT INTO decisions (workload_id, tenant_id, decision, rule_id, policy_version, policy_hash, reason, rule,
-         dedupe_key, duplicate_of, trace)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+         dedupe_key, duplicate_of, trace, run)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $18)
      )
      UPDATE workloads SET rule_id = $4, pool_id = $12, executor = $13, priority = $14, terms = $15, max_deliveries = $16,
        lanes = $17
@@ -179,6 +180,7 @@ async function recordDecision(tx: Queryable, row: WorkloadRow, record: DecisionR
       columns.terms && JSON.stringify(columns.terms),
       columns.max_deliveries,
       record.lanes && JSON.stringify(record.lanes),
+      evaluation.run && JSON.stringify(evaluation.run),
     ],
   );
 }

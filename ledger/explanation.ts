@@ -1,6 +1,7 @@
 import type { SourceEvent } from '../contracts/events';
 import { MAX_EXPLAINED_STEPS, type WorkloadExplanation } from '../contracts/explanation';
 import type { RuleSnapshot } from '../contracts/policy';
+import type { RunSpec } from '../contracts/run';
 import type { Decision } from '../contracts/terminology';
 import type { ReplayRecord } from '../contracts/workload-record';
 import type { RuleTrace } from '../domain/policy/evaluate';
@@ -37,6 +38,7 @@ interface StoredDecision {
   dedupe_key: string | null;
   duplicate_of: string | null;
   trace: string;
+  run: string | null;
   decided_at: string;
 }
 
@@ -46,7 +48,7 @@ SELECT w.*,
   (SELECT row_to_json(e) FROM (
      SELECT body, encode(body_hash, 'hex') AS body_sha256, received_at FROM events WHERE workload_id = w.workload_id) e) AS event,
   (SELECT row_to_json(d) FROM (
-     SELECT decision, rule_id, policy_version, policy_hash, reason, rule, dedupe_key, duplicate_of, trace, decided_at
+     SELECT decision, rule_id, policy_version, policy_hash, reason, rule, dedupe_key, duplicate_of, trace, run, decided_at
      FROM decisions WHERE workload_id = w.workload_id) d) AS decision,
   p.source AS policy_source,
   (SELECT coalesce(json_agg(g ORDER BY g.number), '[]') FROM (
@@ -114,7 +116,7 @@ export async function explainWorkload(
 
 type DecidedPart = Pick<
   WorkloadExplanation,
-  'decision' | 'policy' | 'recomputed' | 'not_recomputed_because' | 'rules' | 'rule'
+  'decision' | 'policy' | 'recomputed' | 'not_recomputed_because' | 'rules' | 'rule' | 'run'
 >;
 
 const UNDECIDED: DecidedPart = {
@@ -124,6 +126,7 @@ const UNDECIDED: DecidedPart = {
   not_recomputed_because: 'not_decided',
   rules: [],
   rule: null,
+  run: null,
 };
 
 async function decidedPart(
@@ -151,12 +154,13 @@ async function decidedPart(
     not_recomputed_because: notRecomputed,
     rules: rules.map(({ ruleId, ...rest }) => ({ rule_id: ruleId, ...rest })),
     rule: recorded.rule && { ...recorded.rule },
+    run: recorded.run,
   };
 }
 
 /** A decision as the table `decisions` has it, read. */
 export function recordedOf(
-  row: Pick<StoredDecision, 'decision' | 'rule_id' | 'reason' | 'rule' | 'dedupe_key' | 'trace'>,
+  row: Pick<StoredDecision, 'decision' | 'rule_id' | 'reason' | 'rule' | 'dedupe_key' | 'trace' | 'run'>,
 ): RecordedDecision {
   return {
     decision: row.decision,
@@ -165,6 +169,7 @@ export function recordedOf(
     rule: row.rule === null ? null : (JSON.parse(row.rule) as RuleSnapshot),
     dedupeKey: row.dedupe_key,
     trace: JSON.parse(row.trace) as RuleTrace[],
+    run: row.run === null ? null : (JSON.parse(row.run) as RunSpec),
   };
 }
 

@@ -43,6 +43,7 @@ interface StoredCase {
   rule: string | null;
   dedupe_key: string | null;
   trace: string;
+  run: string | null;
 }
 
 /**
@@ -72,7 +73,7 @@ async function* newestCases(db: Queryable, tenantId: string, last: number): Asyn
     const limit = Math.min(left, CHUNK);
     const rows = await db.query<StoredCase>(
       `SELECT w.workload_id, w.source, w.action, w.event_id, w.subject, w.accepted_at, w.accepted_at::text AS accepted_text,
-         e.body, d.decision, d.rule_id, d.reason, d.rule, d.dedupe_key, d.trace
+         e.body, d.decision, d.rule_id, d.reason, d.rule, d.dedupe_key, d.trace, d.run
        FROM workloads w
        JOIN events e ON e.workload_id = w.workload_id
        LEFT JOIN decisions d ON d.workload_id = w.workload_id

@@ -1,6 +1,7 @@
 import { MAX_RECORD_ROWS } from '../contracts/workload-record';
 import type { DecisionRecord, WorkloadRecord, WorkloadSummaryRecord } from '../contracts/workload-record';
 import type { SourceEvent } from '../contracts/events';
+import type { RunSpec } from '../contracts/run';
 import type { WorkloadState } from '../contracts/terminology';
 import { ARTIFACTS_COLUMN } from './artifacts';
 import { CAPABILITIES_COLUMN, capabilitiesOf, type StoredCapabilities } from './capability-record';
@@ -69,7 +70,7 @@ export async function listWorkloads(
   };
 }
 
-type StoredDecision = Omit<DecisionRecord, 'trace'> & { trace: string };
+type StoredDecision = Omit<DecisionRecord, 'trace' | 'run'> & { trace: string; run: string | null };
 interface StoredRecord extends WorkloadRow, FlowColumns {
   event: { body: string | null; received_at: string };
   decision_record: StoredDecision | null;
@@ -87,7 +88,7 @@ const RECORD = `
 SELECT w.*, ${FLOW_COLUMNS},
   (SELECT row_to_json(e) FROM (SELECT body, received_at FROM events WHERE workload_id = w.workload_id) e) AS event,
   (SELECT row_to_json(d) FROM (
-     SELECT decision, rule_id, policy_version, policy_hash, reason, dedupe_key, duplicate_of, trace, decided_at
+     SELECT decision, rule_id, policy_version, policy_hash, reason, dedupe_key, duplicate_of, trace, run, decided_at
      FROM decisions WHERE workload_id = w.workload_id) d) AS decision_record,${CAPABILITIES_COLUMN},
   (SELECT coalesce(json_agg(d ORDER BY d.number), '[]') FROM (
      SELECT number, delivery_id, executor, worker_id, pool_id, epoch, intent_at, write, written_at, status, started_at,
@@ -152,7 +153,7 @@ export async function decisionOfWorkload(
 ): Promise<{ state: WorkloadState; decision: DecisionRecord | null } | null> {
   const [row] = await db.query<{ state: WorkloadState; decision: StoredDecision | null }>(
     `SELECT w.state, (SELECT row_to_json(d) FROM (
-       SELECT decision, rule_id, policy_version, policy_hash, reason, dedupe_key, duplicate_of, trace, decided_at
+       SELECT decision, rule_id, policy_version, policy_hash, reason, dedupe_key, duplicate_of, trace, run, decided_at
        FROM decisions WHERE workload_id = w.workload_id) d) AS decision
      FROM workloads w WHERE w.workload_id = $1 AND w.tenant_id = $2`,
     [workloadId, tenantId],
@@ -198,6 +199,7 @@ function decisionOf(stored: StoredDecision): DecisionRecord {
       outcome,
       ...(error === undefined ? {} : { error }),
     })),
+    run: stored.run === null ? null : (JSON.parse(stored.run) as RunSpec),
     decided_at: utc(stored.decided_at),
   };
 }

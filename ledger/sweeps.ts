@@ -80,7 +80,7 @@ export async function noteCapacity(db: Queryable, waitedMs: number, limit = 500)
 }
 
 export interface Retention {
-  /** Event bodies of ended workloads are pruned after this many days; identity hashes stay. */
+  /** Event bodies of ended workloads, and commands filled in from them, go after this many days; identity hashes stay. */
   bodyDays: number;
   /**
    * Idempotency keys, deleted source state, lifecycle records of unknown ids, ended webhooks and their URLs are forgotten after
@@ -96,6 +96,8 @@ export async function prune(db: Queryable, retention: Retention, limit = 1000): 
        SELECT w.workload_id FROM workloads w JOIN events e USING (workload_id)
        WHERE e.body IS NOT NULL AND w.closed AND w.ended_at < clock_timestamp() - $1::float8 * interval '1 day'
        LIMIT $2 FOR UPDATE OF w SKIP LOCKED
+     ), runs AS (
+       UPDATE decisions SET run = NULL FROM ended WHERE decisions.workload_id = ended.workload_id AND run IS NOT NULL
      )
      UPDATE events SET body = NULL FROM ended WHERE events.workload_id = ended.workload_id RETURNING 1`,
     [retention.bodyDays, limit],

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { sourceEvent } from '../../contracts/events';
 import { ruleExplanation } from '../../contracts/explanation';
 import { Problem } from '../../contracts/problems';
+import { runSpec } from '../../contracts/run';
 import type { TokenScope } from '../../contracts/terminology';
 import { RULE_DECISIONS } from '../../contracts/policy';
 import { explainPolicy, type Explanation } from '../../domain/policy/explain';
@@ -101,6 +102,8 @@ const evaluationAnswer = z
     rule_id: z.string().nullable(),
     reason: z.string(),
     dedupe_key: z.string().nullable(),
+    /** The command that would be run; null when none would. */
+    run: runSpec.nullable(),
     /** Every rule in order, and why it matched or not. */
     rules: z.array(ruleExplanation),
   })
@@ -114,6 +117,7 @@ const NO_POLICY: Explanation = {
     rule: null,
     dedupeKey: null,
     grants: [],
+    run: null,
     trace: [],
   },
   rules: [],
@@ -157,6 +161,7 @@ const evaluateRoute = route({
       rule_id: evaluation.ruleId,
       reason: evaluation.reason,
       dedupe_key: evaluation.dedupeKey,
+      run: evaluation.run,
       rules: rules.map(({ ruleId, ...rest }) => ({ rule_id: ruleId, ...rest })),
     };
     return { status: 200, body };

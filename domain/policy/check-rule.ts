@@ -1,6 +1,7 @@
 import type { PolicyProblem } from '../../contracts/policy';
 import { capabilityProblems } from './check-capabilities';
 import { checkExpression, member, type Report } from './check-expression';
+import { runProblems } from './check-run';
 import { pointerOf, ruleIdAt } from './yaml-path';
 import type { Path } from './yaml-path';
 import type { YamlSource } from './yaml-source';
@@ -32,6 +33,7 @@ export function ruleProblems(
       checkExpression(member(block, 'key'), [...path, ...at.split('.'), 'key'], ['string', 'dyn'], report);
     }
     capabilityProblems(member(rule, 'capabilities'), [...path, 'capabilities'], kinds, report);
+    runProblems(member(rule, 'run'), [...path, 'run'], report);
     const pool = member(member(rule, 'to'), 'pool') ?? 'default';
     const poolPath = [...path, 'to', 'pool'];
     if (pools && typeof pool === 'string' && needsPool(rule) && !pools.has(pool)) {

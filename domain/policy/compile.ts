@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto';
 import { DEFAULT_HOLD } from '../../contracts/policy';
 import type { PolicyDocument, PolicyRule, RuleSnapshot } from '../../contracts/policy';
+import { retryTerms } from '../../contracts/retry';
+import { runTemplate } from '../../contracts/run-rule';
 import { compileExpression } from './expression';
 import type { Expression } from './expression';
 import { compileGrants, type CompiledGrant } from './grants';
+import { compileRun, type CompiledRun } from './run-spec';
 import { compileFlowKeys, flowSnapshot, type FlowKeys } from './flow-keys';
 
 /** A rule ready to judge events. */
@@ -12,6 +15,8 @@ export interface CompiledRule {
   readonly when: Expression;
   readonly dedupeKey: Expression | null;
   readonly grants: readonly CompiledGrant[];
+  /** Null when its executor runs no command. */
+  readonly run: CompiledRun | null;
   readonly flowKeys: FlowKeys<Expression>;
   readonly snapshot: RuleSnapshot;
 }
@@ -37,6 +42,7 @@ export function compilePolicy(yamlText: string, document: PolicyDocument): Compi
       when: compileExpression(rule.when),
       dedupeKey: rule.dedupe ? compileExpression(rule.dedupe.key) : null,
       grants: compileGrants(rule.capabilities),
+      run: rule.run ? compileRun(runTemplate(rule.run)) : null,
       flowKeys: compileFlowKeys(rule),
       snapshot: freezeJson(snapshotOf(rule)),
     })),
@@ -44,7 +50,7 @@ export function compilePolicy(yamlText: string, document: PolicyDocument): Compi
 }
 
 function snapshotOf(rule: PolicyRule): RuleSnapshot {
-  const { prompt, include, response_policy } = rule.trigger;
+  const { prompt, include = [], response_policy }: Partial<NonNullable<PolicyRule['trigger']>> = rule.trigger ?? {};
   return {
     id: rule.id,
     decision: rule.decision,
@@ -54,7 +60,8 @@ function snapshotOf(rule: PolicyRule): RuleSnapshot {
     to: rule.to,
     trigger: { prompt: prompt ?? null, include, response_policy: response_policy ?? null },
     deadlines: rule.deadlines,
-    retry: rule.retry,
+    retry: retryTerms(rule),
+    ...(rule.run ? { run: runTemplate(rule.run) } : {}),
     hold: rule.decision === 'hold' ? (rule.hold ?? DEFAULT_HOLD) : null,
     capabilities: rule.capabilities,
   };

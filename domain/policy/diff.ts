@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { RuleDecision, RuleSnapshot } from '../../contracts/policy';
+import type { RunSpec } from '../../contracts/run';
 import { DIFF_LIMITS, type PolicySaid } from '../../contracts/policy-diff';
 import type { Evaluation } from './evaluate';
 import { policySaid, type RecordedDecision } from './recorded-decision';
@@ -39,9 +40,10 @@ interface Said {
   reason: string;
   rule: RuleSnapshot | null;
   dedupeKey: string | null;
+  run: RunSpec | null;
 }
 
-function judgementOf({ decision, ruleId, reason, rule, dedupeKey }: Said): Judgement {
+function judgementOf({ decision, ruleId, reason, rule, dedupeKey, run }: Said): Judgement {
   const works = rule !== null && (decision === 'dispatch' || decision === 'hold');
   const { id: _id, decision: _decision, reason: _reason, to, ...terms } = works ? rule : NO_WORK;
   return {
@@ -54,7 +56,8 @@ function judgementOf({ decision, ruleId, reason, rule, dedupeKey }: Said): Judge
       executor: to?.executor ?? null,
       priority: to?.priority ?? null,
     },
-    terms,
+    // A command counts as it was filled in: another way to write the same one changes nothing.
+    terms: works ? { ...terms, run } : terms,
   };
 }
 

@@ -1,6 +1,7 @@
 import type { CapabilityGrant } from '../../contracts/capabilities';
 import type { SourceEvent } from '../../contracts/events';
 import type { RuleDecision, RuleSnapshot } from '../../contracts/policy';
+import type { RunSpec } from '../../contracts/run';
 import { celContext } from './cel-environment';
 import type { CelContext } from './cel-environment';
 import { EVENT_UNITS, Meter } from './cel-meter';
@@ -8,6 +9,7 @@ import { evaluateExpression } from './expression';
 import type { Expression, Outcome } from './expression';
 import type { CompiledPolicy, CompiledRule } from './compile';
 import { resolveGrants } from './grants';
+import { resolveRun } from './run-spec';
 import type { FlowKeys } from './flow-keys';
 
 /** Longest dedupe key, in UTF-16 units. */
@@ -31,6 +33,8 @@ export interface Evaluation {
   dedupeKey: string | null;
   /** What each delivery of the work may do; empty unless the decision is `dispatch` or `hold`. */
   grants: CapabilityGrant[];
+  /** The command, filled in from the event; null when none is run, or the decision is neither `dispatch` nor `hold`. */
+  run: RunSpec | null;
   /** Keys of the rule's limits that have one; set with `dedupeKey`. */
   flowKeys?: FlowKeys<string>;
   /** Every rule up to the one that matched, in order. */
@@ -43,7 +47,7 @@ export interface Evaluation {
  * A rule that cannot be evaluated does not match and is recorded as `error`. A matched rule whose dedupe key cannot be computed
  * makes the decision `deny` with reason `dedupe_key_error`: to dispatch without the key could do work twice, and to go on to
  * the next rule could do work that this rule was written to keep apart. A capability whose resource cannot be computed makes
- * it `deny` with reason `capability_error` in the same way, the key of a limit `limit_key_error`.
+ * it `deny` with reason `capability_error` in the same way, the key of a limit `limit_key_error`, a part of a command `run_error`.
  */
 export function evaluatePolicy(policy: CompiledPolicy, event: SourceEvent, { tenant }: { tenant: string }): Evaluation {
   const context = celContext(event, tenant);
@@ -57,7 +61,7 @@ export function evaluatePolicy(policy: CompiledPolicy, event: SourceEvent, { ten
       ...(verdict === false ? { outcome: 'not_matched' } : { outcome: 'error', error: verdict }),
     });
   }
-  return { ...policy.default, ruleId: null, rule: null, dedupeKey: null, grants: [], trace };
+  return { ...policy.default, ruleId: null, rule: null, dedupeKey: null, grants: [], run: null, trace };
 }
 
 /** True, false, or the code of why neither. */
@@ -69,7 +73,7 @@ export function verdictOf(when: Expression, context: CelContext, budget: Meter):
 
 function matched(rule: CompiledRule, context: CelContext, budget: Meter, before: RuleTrace[]): Evaluation {
   const { id, snapshot } = rule;
-  const base = { ruleId: id, rule: snapshot, dedupeKey: null, grants: [] };
+  const base = { ruleId: id, rule: snapshot, dedupeKey: null, grants: [], run: null };
   const trace: RuleTrace[] = [...before, { ruleId: id, outcome: 'matched' }];
   const { decision, reason } = snapshot;
   if (decision === 'ignore' || decision === 'deny') return { ...base, decision, reason, trace };
@@ -90,8 +94,11 @@ function matched(rule: CompiledRule, context: CelContext, budget: Meter, before:
   }
   const granted = resolveGrants(rule.grants, context, budget);
   if ('error' in granted) return denied('capability', granted.error);
+  const filled = rule.run ? resolveRun(rule.run, context, budget) : { run: null };
+  if ('error' in filled) return denied(`run.${filled.at}`, filled.error, 'run_error');
   const limited = snapshot.flow && { flowKeys };
-  return { ...base, decision, reason, dedupeKey: key.value, ...limited, grants: granted.grants, trace };
+  const { grants } = granted;
+  return { ...base, decision, reason, dedupeKey: key.value, ...limited, grants, run: filled.run, trace };
 }
 
 function keyOf(outcome: Outcome): { value: string } | { error: string } {

@@ -77,6 +77,7 @@ export function recordedText({ outcome, error = '' }: RuleTrace): string {
 /** What of a matched rule has no usable value; the code's head says what it is of. */
 function unusable(error: string): string {
   const [head, code] = error.split(/:(.*)/s);
+  if (head?.startsWith('run.')) return `its ${head} has no usable value (${code})`;
   const what = head === 'capability' ? 'a resource of its capabilities' : `its ${head?.replace('_', ' ')}`;
   return `${what} has no usable value (${code ?? error})`;
 }

@@ -1,5 +1,7 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { SourceEvent } from '../../contracts/events';
 import type { RuleDecision, RuleSnapshot } from '../../contracts/policy';
+import type { RunSpec } from '../../contracts/run';
 import type { Decision } from '../../contracts/terminology';
 import type { CompiledPolicy } from './compile';
 import type { Evaluation, RuleTrace } from './evaluate';
@@ -14,6 +16,8 @@ export interface RecordedDecision {
   rule: RuleSnapshot | null;
   dedupeKey: string | null;
   trace: readonly RuleTrace[];
+  /** The command as it was filled in; null when none is run. */
+  run: RunSpec | null;
 }
 
 /** Reason of a decision that policy made otherwise: the work was denied because too much waits already. */
@@ -69,6 +73,7 @@ function agrees(evaluation: Evaluation, recorded: RecordedDecision): boolean {
     evaluation.reason === said.reason &&
     evaluation.ruleId === recorded.ruleId &&
     evaluation.dedupeKey === recorded.dedupeKey &&
+    isDeepStrictEqual(evaluation.run, recorded.run) &&
     evaluation.trace.length === recorded.trace.length &&
     evaluation.trace.every((rule, index) => sameOutcome(rule, recorded.trace[index]!))
   );

@@ -2,11 +2,12 @@ import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type { ExecutionHandle, ExecutionRequest } from '../../contracts/execution';
+import { digestFault, imageFault } from '../../contracts/run-faults';
 import type { Backend, BackendProbe, CheckedRequest, RunContext, RunEnd } from '../backend';
 import { OUTPUT_LIMIT_BYTES, runChild, type ChildEnd } from '../child-run';
 import { hostVariablesOf } from './cli-environment';
 import { ContainerCli, firstLine } from './container-cli';
-import { containerNameOf, containerVariables, imageFault, runArguments } from './run-arguments';
+import { containerNameOf, containerVariables, runArguments } from './run-arguments';
 
 export interface ContainerOptions {
   /**
@@ -47,7 +48,7 @@ function handleOf({ image, digest }: ExecutionRequest): ExecutionHandle | undefi
 function check({ image, digest, cwd }: ExecutionRequest): ReturnType<NonNullable<Backend['check']>> {
   if (cwd.includes(':'))
     return { code: 'cwd-outside-workspace', reason: 'a folder with a colon cannot be mounted into a container' };
-  const fault = image ? imageFault(image, digest) : null;
+  const fault = image ? (imageFault(image) ?? (digest === undefined ? null : digestFault(digest))) : null;
   return fault === null ? null : { code: 'invalid-image', reason: fault };
 }
 

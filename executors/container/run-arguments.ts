@@ -35,15 +35,3 @@ export function runArguments(
     ...args,
   ];
 }
-
-/** What a reference to an image may look like: registry, port, path, tag. Nothing that could be read as an option. */
-const IMAGE =
-  /^[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?::\d{1,5})?(?:\/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*(?::[\w][\w.-]{0,127})?$/i;
-const DIGEST = /^sha256:[0-9a-f]{64}$/;
-
-/** What is wrong with a target; null when nothing is. */
-export function imageFault(image: string, digest: string | undefined): string | null {
-  if (image.length > 512 || !IMAGE.test(image)) return 'the image must be a name such as registry:5000/team/tool:tag';
-  if (digest !== undefined && !DIGEST.test(digest)) return 'the digest must be sha256: and 64 lower-case hex digits';
-  return null;
-}

@@ -1,5 +1,6 @@
 import { lookup } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
+import { endpointFault } from '../../contracts/run-faults';
 import { addressClass } from '../../domain/webhooks/address-class';
 import { bare } from '../../domain/webhooks/allowed-target';
 
@@ -10,15 +11,9 @@ export function targetFault(
   endpoint: string,
   privateHosts: readonly string[],
 ): { code: 'invalid-endpoint' | 'endpoint-not-allowed'; reason: string } | null {
-  const invalid = (reason: string) => ({ code: 'invalid-endpoint' as const, reason });
-  const url = URL.canParse(endpoint) ? new URL(endpoint) : null;
-  if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:'))
-    return invalid('the endpoint must be an http or https URL');
-  if (url.username !== '' || url.password !== '') {
-    return invalid('the endpoint must hold no user and no password; the runner’s token is a setting of the worker');
-  }
-  if (url.hash !== '') return invalid('the endpoint must have no fragment');
-  const host = bare(url.hostname);
+  const fault = endpointFault(endpoint);
+  if (fault !== null) return { code: 'invalid-endpoint', reason: fault };
+  const host = bare(new URL(endpoint).hostname);
   if (privateHosts.includes(host)) return null;
   if (host === 'localhost' || host.endsWith('.localhost') || (isIP(host) !== 0 && !isPublic(host))) {
     return { code: 'endpoint-not-allowed', reason: `${host} is private and not on the list of private runner hosts` };

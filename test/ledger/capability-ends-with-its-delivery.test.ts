@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { DEFAULT_DEADLINES } from '../../contracts/policy';
+import { DEFAULT_DEADLINES } from '../../contracts/deadlines';
 import type { LifecycleStatus } from '../../contracts/terminology';
 import type { Fact } from '../../domain/workload-progress';
 import { recordIntent, releaseLease } from '../../ledger/deliveries';

@@ -1,4 +1,4 @@
-import { DEFAULT_DEADLINES } from '../../contracts/policy';
+import { DEFAULT_DEADLINES } from '../../contracts/deadlines';
 import type { IntentGranted } from '../../contracts/worker-protocol';
 import { recordIntent, releaseLease, reportWrite } from '../../ledger/deliveries';
 import { FreshLedger, intentKey, problemOf, race, refusal } from '../support/fresh-ledger';

@@ -1,5 +1,7 @@
 import fc from 'fast-check';
-import { DEFAULT_DEADLINES, REDELIVER_ON, type RuleSnapshot } from '../../contracts/policy';
+import { DEFAULT_DEADLINES } from '../../contracts/deadlines';
+import type { RuleSnapshot } from '../../contracts/policy';
+import { REDELIVER_ON } from '../../contracts/retry';
 import { LIFECYCLE_STATUSES, TERMINAL_STATUSES } from '../../contracts/terminology';
 import type { Fact } from '../../domain/workload-progress';
 import { failLease, recordIntent, releaseLease, reportWrite, type FencedWrite } from '../../ledger/deliveries';

@@ -4,7 +4,9 @@ import type { SourceEvent } from '../../contracts/events';
 import { deliveryIdOf } from '../../contracts/names';
 import type { LifecycleEvent } from '../../contracts/lifecycle';
 import type { FlowSnapshot, OnDuplicate } from '../../contracts/flow-control';
-import { DEFAULT_DEADLINES, type RuleSnapshot } from '../../contracts/policy';
+import { DEFAULT_DEADLINES } from '../../contracts/deadlines';
+import type { RuleSnapshot } from '../../contracts/policy';
+import type { RunSpec } from '../../contracts/run';
 import { Problem, type ProblemCode } from '../../contracts/problems';
 import type { LifecycleStatus } from '../../contracts/terminology';
 import type { Claim, IntentGranted } from '../../contracts/worker-protocol';
@@ -34,6 +36,8 @@ import { policyText } from './policy';
 export interface TestRule {
   decision?: RuleSnapshot['decision'];
   pool?: string;
+  executor?: RuleSnapshot['to']['executor'];
+  run?: RunSpec;
   /** Milliseconds; the bounds of the policy language do not apply. */
   deadlines?: Partial<RuleSnapshot['deadlines']>;
   retry?: RuleSnapshot['retry'];
@@ -283,7 +287,7 @@ function evaluateAs(rule: TestRule): Evaluate {
     reason: 'test-rule',
     dedupe: rule.dedupe ? { window: rule.dedupe.window ?? 0, on_duplicate: rule.dedupe.on_duplicate ?? 'drop' } : null,
     ...(rule.flow && { flow: { concurrency: null, rate: null, debounce: null, ...rule.flow } }),
-    to: { pool: rule.pool ?? 'default', executor: 'opencrow', priority: 3 },
+    to: { pool: rule.pool ?? 'default', executor: rule.executor ?? 'opencrow', priority: 3 },
     trigger: { prompt: null, include: [], response_policy: null },
     deadlines: { ...DEFAULT_DEADLINES, ...rule.deadlines },
     retry: rule.retry ?? { redeliver_on: [], max_deliveries: 1 },
@@ -301,6 +305,7 @@ function evaluateAs(rule: TestRule): Evaluate {
       rule: snapshot,
       dedupeKey: rule.dedupe?.key ?? null,
       grants: rule.grants ?? [],
+      run: rule.run ?? null,
       ...(rule.flow && { flowKeys: rule.flowKeys ?? {} }),
       trace: [{ ruleId: snapshot.id, outcome: 'matched' }],
     });

@@ -33,6 +33,7 @@ test('no rule: the default decides, with its reason', () => {
     ruleId: null,
     reason: 'not here',
     grants: [],
+    run: null,
     rule: null,
     dedupeKey: null,
     trace: [],

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
-import { DEFAULT_DEADLINES, REDELIVER_ON } from '../../contracts/policy';
+import { DEFAULT_DEADLINES } from '../../contracts/deadlines';
+import { REDELIVER_ON } from '../../contracts/retry';
 import { formatDuration, parseDuration } from '../../contracts/duration';
 import { evaluatePolicy } from '../../domain/policy/evaluate';
 import { parsePolicy } from '../../domain/policy/parse';

@@ -20,7 +20,7 @@ rules:
       event.data.s.matches("a+")
     decision: run
     extra: 1
-    to: { pool: nope, executor: node, priority: 9 }
+    to: { pool: nope, executor: docker, priority: 9 }
   - id: two
     when: |
       event.source ==
@@ -44,8 +44,8 @@ test('every problem of a document is reported, each with its line, column and ru
     'line 12, column 15: rule two: decision: must be one of dispatch, ignore, deny, hold',
     'line 13, column 5: rule two: extra: unknown field',
     'line 14, column 17: rule two: to.pool: there is no pool "nope"; known: default',
-    'line 14, column 33: rule two: to.executor: is not available yet: only opencrow is',
-    'line 14, column 49: rule two: to.priority: must be 1 to 5',
+    'line 14, column 33: rule two: to.executor: must be one of opencrow, node, container, remote, ci',
+    'line 14, column 51: rule two: to.priority: must be 1 to 5',
     'line 15, column 9: rule two: id: this id is used twice: already on line 8',
     'line 18, column 16: rule two: when: Unknown variable: nope',
     'line 21, column 44: rule two: dedupe.key: Unknown variable: foo',
@@ -159,7 +159,6 @@ test.each([
   ['retry: { redeliver_on: [lost], max_deliveries: 1 }', /at least 2/],
   ['retry: { redeliver_on: [completed] }', /redeliver_on/],
   ['trigger: { include: [a, a] }', /twice/],
-  ['to: { executor: container }', /only opencrow/],
   ['capabilities: [{ hook: h, operations: [read], resources: ["1 + 1"] }]', /must be string, is int/],
   ['capabilities: [{ hook: h, operations: [], resources: ["\'a\'"] }]', /operations/],
 ])('%s is refused', (field, expected) => {
