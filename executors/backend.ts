@@ -94,6 +94,20 @@ export type RunEnd =
       handle?: ExecutionHandle;
     };
 
+/** What a backend may use while it ends what was left. */
+export interface TidyContext {
+  hostEnv: NodeJS.ProcessEnv;
+  workerId: string;
+  /** As in {@link RunContext}. */
+  runsFolder: string;
+  /** Keys of the runs of this process. A run is among them before its backend begins, and until it has ended. */
+  running: () => ReadonlySet<string>;
+  /** Of these runs, those that nobody waits for any more. May reject: then nothing is known of them. */
+  over: (runKeys: readonly string[]) => Promise<readonly string[]>;
+  /** Aborted: begin nothing more. */
+  signal: AbortSignal;
+}
+
 /** Whether a backend can be used here, and why not. */
 export interface BackendProbe {
   ready: boolean;
@@ -111,4 +125,9 @@ export interface Backend {
   probe: (context: Pick<RunContext, 'hostEnv'>) => Promise<BackendProbe>;
   /** Runs the command once. Rejects only for defects: every expected end is a {@link RunEnd}. */
   run: (request: CheckedRequest, context: RunContext) => Promise<RunEnd>;
+  /**
+   * Ends what runs left whose worker was killed, and answers with their keys. Called at the worker's start and every few minutes.
+   * Default: there is nothing to end.
+   */
+  tidy?: (context: TidyContext) => Promise<string[]>;
 }

@@ -19,8 +19,10 @@ export interface ChildCommand {
   timeoutMs: number;
   signal: AbortSignal;
   output: (stream: 'stdout' | 'stderr', chunk: Uint8Array) => void;
+  /** Told its pid, which is that of its group too. Must not throw. Default: nothing. */
+  spawned?: (pid: number) => void;
   /** Called once before the kill when it is ended early. Default: nothing. */
-  beforeKill?: () => Promise<void>;
+  beforeKill?: () => Promise<unknown>;
   /** Milliseconds from the request to end to the kill. Default 5,000. */
   graceMs?: number;
 }
@@ -66,6 +68,7 @@ export async function runChild(request: ChildCommand): Promise<ChildEnd> {
     return result(null);
   }
   const { child } = started;
+  request.spawned?.(child.pid!);
   const ending = new Ending(child, graceMs, request.beforeKill);
   const cutShort = (cut: 'timeout' | 'cancelled' | 'overflow'): void => {
     end.cut ??= cut;
@@ -142,12 +145,12 @@ function exitOf(child: ChildProcess): Promise<[number | null, NodeJS.Signals | n
 /** Asks the group to end, and kills it when it does not. */
 class Ending {
   private killTimer: NodeJS.Timeout | undefined;
-  private hook: Promise<void> | null = null;
+  private hook: Promise<unknown> | null = null;
 
   constructor(
     private readonly child: ChildProcess,
     private readonly graceMs: number,
-    private readonly beforeKill: (() => Promise<void>) | undefined,
+    private readonly beforeKill: (() => Promise<unknown>) | undefined,
   ) {}
 
   begin(atOnce: boolean): void {

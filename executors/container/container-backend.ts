@@ -7,6 +7,7 @@ import type { Backend, BackendProbe, CheckedRequest, RunContext, RunEnd } from '
 import { OUTPUT_LIMIT_BYTES, runChild, type ChildEnd } from '../child-run';
 import { hostVariablesOf } from './cli-environment';
 import { ContainerCli, firstLine } from './container-cli';
+import { removeLeftContainers } from './janitor';
 import { containerNameOf, containerVariables, runArguments } from './run-arguments';
 
 export interface ContainerOptions {
@@ -35,6 +36,7 @@ export function containerBackend({ runtimes = ['docker'] }: ContainerOptions = {
     check,
     probe: ({ hostEnv }) => probe(runtimes, hostEnv),
     run: (request, context) => run(runtimes, request, context),
+    tidy: (context) => removeLeftContainers(runtimes, context),
   };
 }
 
@@ -70,7 +72,7 @@ async function run(runtimes: readonly string[], request: CheckedRequest, context
   const { cli } = found;
   const name = containerNameOf(context.runKey);
   if ((await cli.ask(['container', 'inspect', '--format', '{{.Id}}', name])).ok) {
-    await remove(cli, name);
+    await cli.remove(name);
     return { ...refused('delegation-failed', 'an earlier attempt had started its container'), outcomeUnknown: true };
   }
 
@@ -79,15 +81,15 @@ async function run(runtimes: readonly string[], request: CheckedRequest, context
   try {
     const end = await runChild({
       command: cli.runtime,
-      args: runArguments(request, handle, { runKey: context.runKey, cidFile }),
+      args: runArguments(request, handle, { runKey: context.runKey, workerId: context.workerId, cidFile }),
       cwd: request.cwd,
       env: hostVariablesOf(context.hostEnv, containerVariables(request)),
       timeoutMs: request.timeoutMs,
       signal: context.signal,
       output: context.output,
-      beforeKill: () => remove(cli, name),
+      beforeKill: () => cli.remove(name),
     });
-    if (end.cut !== null) await remove(cli, name);
+    if (end.cut !== null) await cli.remove(name);
     const created = existsSync(cidFile) && statSync(cidFile).size > 0;
     return { ...judged(cli.runtime, end, created, request), handle: await resolved(cli, handle) };
   } finally {
@@ -107,12 +109,6 @@ async function firstReady(
     reasons.push(`${runtime} daemon is not reachable: ${seen.why}`);
   }
   return { why: reasons.join('; ') };
-}
-
-/** Ending the command line ends no container: it is killed and removed by name. */
-async function remove(cli: ContainerCli, name: string): Promise<void> {
-  await cli.ask(['kill', name]);
-  await cli.ask(['rm', '-f', name]);
 }
 
 /** What the end of the command line says of the command. `created`: there was a container, so it may have run. */

@@ -8,8 +8,13 @@ export const firstLine = (text: string): string | null =>
     .map((line) => line.trim())
     .find((line) => line !== '') ?? null;
 
+/** Bytes of an answer that are read. */
+const ANSWER_BYTES = 256 * 1024;
+
 export interface CliAnswer {
   ok: boolean;
+  /** What it printed, cut off at 256 KiB. */
+  text: string;
   /** The first line of stdout; null when there is none. */
   line: string | null;
   /** The first line of stderr, or what else kept it from answering. */
@@ -26,6 +31,7 @@ export class ContainerCli {
   /** Asks one thing and waits for the answer, at most `timeoutMs` (default 15,000). Never rejects. */
   async ask(args: readonly string[], timeoutMs = 15_000): Promise<CliAnswer> {
     const printed: Buffer[] = [];
+    let bytes = 0;
     const end = await runChild({
       command: this.runtime,
       args,
@@ -34,12 +40,20 @@ export class ContainerCli {
       timeoutMs,
       signal: new AbortController().signal,
       output: (stream, chunk) => {
-        if (stream === 'stdout' && printed.length < 64) printed.push(Buffer.from(chunk.subarray(0, 4096)));
+        if (stream !== 'stdout' || bytes >= ANSWER_BYTES) return;
+        printed.push(Buffer.from(chunk));
+        bytes += chunk.length;
       },
       graceMs: 500,
     });
-    const line = firstLine(Buffer.concat(printed).toString('utf8'));
-    return { ok: end.exitCode === 0, line, why: whyNot(this.runtime, end) };
+    const text = Buffer.concat(printed).toString('utf8', 0, ANSWER_BYTES);
+    return { ok: end.exitCode === 0, text, line: firstLine(text), why: whyNot(this.runtime, end) };
+  }
+
+  /** Kills and removes a container: ending the command line that started it does neither. False when it was not there. */
+  async remove(name: string): Promise<boolean> {
+    await this.ask(['kill', name]);
+    return (await this.ask(['rm', '-f', name])).ok;
   }
 
   /**

@@ -1,5 +1,8 @@
+import { RUN_VARIABLES } from '../../contracts/run';
 import type { Backend, CheckedRequest, RunContext, RunEnd } from '../backend';
 import { OUTPUT_LIMIT_BYTES, runChild, type ChildEnd } from '../child-run';
+import { endLeftRuns } from './left-runs';
+import { RunNotes } from './run-notes';
 
 /** Runs commands as processes of this host: the default backend. */
 export const nodeBackend: Backend = {
@@ -15,12 +18,26 @@ export const nodeBackend: Backend = {
   probe: () => Promise.resolve({ ready: true, checks: [{ name: 'process', ok: true, detail: 'can start processes' }] }),
 
   async run(request: CheckedRequest, context: RunContext): Promise<RunEnd> {
+    const note = noteOf(context);
+    try {
+      note(null);
+    } catch {
+      return { type: 'refused', code: 'backend-not-ready', reason: 'the folder of the runs cannot be written' };
+    }
     const end = await runChild({
       ...request,
       env: hostEnvironment(request, context.hostEnv),
       signal: context.signal,
       output: context.output,
+      spawned: (pid) => {
+        try {
+          note(pid);
+        } catch {
+          // The note without the pid is there; what is left is found by its variables.
+        }
+      },
     });
+    note('ended');
     const why = whyCut(end, request.timeoutMs);
     return {
       type: 'exited',
@@ -30,7 +47,17 @@ export const nodeBackend: Backend = {
       ...(why === null ? {} : { why }),
     };
   },
+
+  tidy: ({ runsFolder, running }) => endLeftRuns({ folder: runsFolder, running }),
 };
+
+/** Notes where a run stands; before it is started, with its pid, and no more when it has ended. */
+function noteOf({ runsFolder, runKey, variables }: RunContext): (at: null | number | 'ended') => void {
+  if (runsFolder === undefined) return () => undefined;
+  const notes = new RunNotes(runsFolder);
+  const deliveryId = variables?.[RUN_VARIABLES.deliveryId] ?? null;
+  return (at) => (at === 'ended' ? notes.remove(runKey) : notes.write(runKey, deliveryId, at));
+}
 
 /** PATH and HOME of the host, and what the profile exposes; what it denies not even then. */
 function hostEnvironment({ forwarded, profile }: CheckedRequest, host: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
