@@ -5,6 +5,7 @@ export const DEBUG_POINTS = [
   'before-intent',
   'after-intent',
   'after-write',
+  'after-run',
   'after-report',
   'after-append',
   'before-forward',

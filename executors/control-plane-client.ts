@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { ExecutionEnvelope } from '../contracts/execution';
+import type { ExecutionEnvelope, ExecutionHandle } from '../contracts/execution';
 import type { LifecycleRecord, LifecycleResults } from '../contracts/lifecycle';
 import type { Secret } from '../contracts/secret';
 import type {
@@ -11,7 +11,6 @@ import type {
   failRequest,
   FinishRequest,
   heartbeatRequest,
-  renewRequest,
 } from '../contracts/worker-protocol';
 import {
   claimAnswer,
@@ -56,6 +55,12 @@ export interface ControlPlaneClientOptions {
   timeoutMs?: number;
 }
 
+/** What is told with a renewal. */
+export interface LeaseNews {
+  running?: true;
+  target?: ExecutionHandle;
+}
+
 /** What is told of a command's end. */
 export type CommandEnd = Omit<FinishRequest, 'envelope'> & { envelope: ExecutionEnvelope };
 
@@ -98,7 +103,7 @@ export class ControlPlaneClient {
   }
 
   /** A command is under way: keeps its lease, and says what has become known of it. */
-  renew(lease: Lease, news: z.input<typeof renewRequest>): Promise<z.infer<typeof renewAnswer>> {
+  renew(lease: Lease, news: LeaseNews): Promise<z.infer<typeof renewAnswer>> {
     return this.#lease(lease, 'renew', renewAnswer, news);
   }
 

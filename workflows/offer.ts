@@ -1,28 +1,53 @@
-import { ActivityCancellationType, CancellationScope, proxyActivities } from '@temporalio/workflow';
+import {
+  ActivityCancellationType,
+  CancellationScope,
+  proxyActivities,
+  type ActivityOptions,
+} from '@temporalio/workflow';
 import { taskQueueOf } from '../contracts/names';
-import type { DeliverResult, PoolActivities, WorkloadView } from '../contracts/workflow';
+import { isCommandExecutor } from '../contracts/terminology';
+import type { DeliverResult, ExecuteResult, PoolActivities, WorkloadView } from '../contracts/workflow';
 
 /** A worker that is silent for this long is lost and another one gets the task. */
 const HEARTBEAT_TIMEOUT = '30 seconds';
 const LONGEST_PAUSE_MS = 60_000;
 
-/** One offering of a workload on its pool's queue, until a worker has handed it over or the offer ended. */
+/**
+ * Longer than the life of a command's lease and the clocks' difference: when it passes, the ledger can tell what became of the
+ * command. It decides nothing itself.
+ */
+const COMMAND_HEARTBEAT_TIMEOUT = '40 seconds';
+/** Longer than any deadline of a rule: those are kept by the ledger. */
+const COMMAND_MAY_TAKE = '100 days';
+const COMMAND_PAUSE_MS = 5_000;
+
+/** One offering of a workload on its pool's queue, until a worker has handed it over or ended it, or the offer ended. */
 export class Offer {
   /** A worker answered, or nobody can any more. */
   finished = false;
   /** The offer ended without a worker's answer. */
   failed = false;
-  private result: DeliverResult | null = null;
+  private result: DeliverResult | ExecuteResult | null = null;
   private readonly scope = new CancellationScope();
 
   constructor(private readonly view: WorkloadView) {
     void this.scope
-      .run(() => deliverOn(view))
+      .run((): Promise<DeliverResult | ExecuteResult> => (this.ofCommand ? executeOn(view) : deliverOn(view)))
       .then(
         (result) => (this.result = result),
         () => (this.failed = true),
       )
       .then(() => (this.finished = true));
+  }
+
+  /** The worker runs a command while the offer is out. */
+  get ofCommand(): boolean {
+    return isCommandExecutor(this.view.executor);
+  }
+
+  /** Whether this is the offer of another delivery: its worker's lease is over, so the work must be offered anew. */
+  isOutdatedBy(view: WorkloadView): boolean {
+    return this.ofCommand && view.delivery !== this.view.delivery;
   }
 
   /** Where the workload stands by the worker's answer; null when the ledger must be asked. */
@@ -42,6 +67,7 @@ export class Offer {
 
   /** How long to wait before offering again after a failure. */
   get pauseMs(): number {
+    if (this.ofCommand) return COMMAND_PAUSE_MS;
     return Math.min(Math.max((this.view.wait_ms ?? 0) / 100, 1000), LONGEST_PAUSE_MS);
   }
 
@@ -52,13 +78,37 @@ export class Offer {
 
 function deliverOn(view: WorkloadView): Promise<DeliverResult> {
   const { deliver } = proxyActivities<PoolActivities>({
-    taskQueue: taskQueueOf(view.pool_id!),
+    ...offered(view),
     scheduleToCloseTimeout: Math.max(view.wait_ms ?? 0, 1000),
     heartbeatTimeout: HEARTBEAT_TIMEOUT,
-    retry: { initialInterval: '1 second', backoffCoefficient: 2, maximumInterval: '30 seconds' },
     cancellationType: ActivityCancellationType.TRY_CANCEL,
-    priority: { priorityKey: view.priority, fairnessKey: view.fairness_key },
-    summary: `${view.executor} delivery ${view.delivery + 1} by rule ${view.rule_id}`,
   });
   return deliver({ work_id: view.workload_id });
 }
+
+/**
+ * A worker that is lost in mid-run ends the activity, since only the ledger knows whether the command may run again; one that hands
+ * the task back does not.
+ */
+function executeOn(view: WorkloadView): Promise<ExecuteResult> {
+  const options = offered(view);
+  const { execute } = proxyActivities<PoolActivities>({
+    ...options,
+    scheduleToStartTimeout: Math.max(view.wait_ms ?? 0, 1000),
+    startToCloseTimeout: COMMAND_MAY_TAKE,
+    heartbeatTimeout: COMMAND_HEARTBEAT_TIMEOUT,
+    retry: {
+      ...options.retry,
+      nonRetryableErrorTypes: ['TemporalTimeout:Heartbeat', 'TemporalTimeout:StartToClose'],
+    },
+    cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+  });
+  return execute({ work_id: view.workload_id });
+}
+
+const offered = (view: WorkloadView): ActivityOptions => ({
+  taskQueue: taskQueueOf(view.pool_id!, view.executor ?? undefined),
+  retry: { initialInterval: '1 second', backoffCoefficient: 2, maximumInterval: '30 seconds' },
+  priority: { priorityKey: view.priority, fairnessKey: view.fairness_key },
+  summary: `${view.executor} delivery ${view.delivery + 1} by rule ${view.rule_id}`,
+});

@@ -13,10 +13,12 @@ import {
   type WorkloadSummary,
   type WorkloadView,
 } from '../contracts/workflow';
+import { isCommandExecutor } from '../contracts/terminology';
 import { admit, settle } from './control-activities';
 import { DeadlineTimer } from './deadline-timer';
 import { Offer } from './offer';
 import { Publisher } from './publisher';
+import { WithdrawnOffers } from './withdrawn-offers';
 
 const wakeSignal = defineSignal<[Wake]>(WAKE_SIGNAL);
 
@@ -29,31 +31,45 @@ export async function workload(input: WorkloadInput): Promise<WorkloadSummary> {
   setHandler(wakeSignal, (wake) => void wakes.push(wake), { description: 'The ledger has something new.' });
   const timer = new DeadlineTimer();
   const publisher = new Publisher();
-  let offer: Offer | null = null;
+  const withdrawn = new WithdrawnOffers();
+  let offer = null as Offer | null;
 
   let view = await admit(input.workload_id);
   publisher.publish(view);
-  while (view.next !== 'end' || wakes.length > 0) {
+  while (view.next !== 'end' || wakes.length > 0 || offer?.ofCommand || withdrawn.areAwaited) {
     if (view.next === 'end') {
+      if (offer?.ofCommand) {
+        withdrawn.add(offer);
+        offer = null;
+      }
+      if (withdrawn.areAwaited) await withdrawn.ended(() => wakes.length > 0);
+      if (wakes.length === 0) continue;
       wakes.length = 0;
       view = await settle(input.workload_id);
       publisher.publish(view);
       continue;
     }
+    if (view.next === 'offer' && offer?.isOutdatedBy(view)) {
+      withdrawn.add(offer);
+      offer = null;
+    }
     if (view.next === 'offer') offer ??= new Offer(view);
-    timer.set(view.next === 'wait' ? view.wait_ms : null);
+    timer.set(patience(view, offer !== null));
     await condition(() => wakes.length > 0 || timer.passed || offer?.finished === true);
 
     if (offer?.finished) {
+      // The ledger's answer covers what the wakes of a command told.
+      if (offer.ofCommand) wakes.length = 0;
       view = offer.standing(view) ?? (await settle(input.workload_id));
       if (offer.failed && view.next === 'offer') await condition(() => wakes.length > 0, offer.pauseMs);
       offer = null;
     } else {
       const wake = wakes.shift();
+      if (offer && endsWithItsOffer(view, wake)) continue;
       view = progressed(view, wake) ?? (await settle(input.workload_id));
     }
     publisher.publish(view);
-    if (workflowInfo().continueAsNewSuggested && offer === null && view.next === 'wait') {
+    if (workflowInfo().continueAsNewSuggested && offer === null && !withdrawn.areAwaited && view.next === 'wait') {
       timer.set(null);
       await condition(allHandlersFinished);
       await continueAsNew<typeof workload>(input);
@@ -63,6 +79,22 @@ export async function workload(input: WorkloadInput): Promise<WorkloadSummary> {
   offer?.withdraw();
   await condition(allHandlersFinished);
   return { state: view.state, reason: view.reason, rule: view.rule_id, deliveries: view.delivery };
+}
+
+/**
+ * How long the ledger is not asked, milliseconds. A command's worker holds its offer while it runs, so the deadlines go on beside it;
+ * when no worker is waited for, its lease is one more deadline.
+ */
+function patience(view: WorkloadView, isOffered: boolean): number | null {
+  if (!isCommandExecutor(view.executor)) return view.next === 'wait' ? view.wait_ms : null;
+  if (isOffered || view.lease_ms === undefined) return view.wait_ms;
+  return Math.min(view.wait_ms ?? Infinity, view.lease_ms);
+}
+
+/** A command that runs and whose end is told: the worker that told it ends its offer too, at once or by its silence. */
+function endsWithItsOffer(view: WorkloadView, wake: Wake | undefined): boolean {
+  const runs = isCommandExecutor(view.executor) && view.state === 'running' && view.next === 'wait';
+  return runs && (wake?.state === 'completed' || wake?.state === 'failed');
 }
 
 /**

@@ -3,13 +3,14 @@ import { Problem } from '../../contracts/problems';
 import type { IntentGranted } from '../../contracts/worker-protocol';
 import { Backoff, pause } from '../backoff';
 import type { GrantedClaim } from '../control-plane-answers';
+import { refusedIntent } from '../claim-refusals';
 import { ControlPlaneUnavailable } from '../control-plane-client';
+import { endByRefusal, stopRequested, waitFor, type Again } from '../delivery-loop';
 import { debugPoint } from '../../domain/debug-point';
 import type { DeliveryContext, DeliveryOutcome } from '../executor';
-import { endByRefusal, stopRequested, waitFor, type Again, type DeliveryTools } from './delivery-steps';
+import type { DeliveryTools } from './delivery-tools';
 import type { HeldLease } from './lease-folder';
 import { keep, releaseUnused, report } from './outcome-report';
-import { refusedIntent } from './refusals';
 import { buildTriggerLine } from './trigger-line';
 import type { OpenTriggerPipe, PipeWrite } from './trigger-pipe';
 

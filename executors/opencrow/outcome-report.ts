@@ -3,7 +3,7 @@ import type { LeaseOutcome } from '../../contracts/worker-protocol';
 import { Backoff, pause } from '../backoff';
 import { ControlPlaneUnavailable } from '../control-plane-client';
 import type { DeliveryContext } from '../executor';
-import type { DeliveryTools } from './delivery-steps';
+import type { DeliveryTools } from './delivery-tools';
 import type { HeldLease } from './lease-folder';
 import { refusedReport, reportLease } from './lease-report';
 

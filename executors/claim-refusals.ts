@@ -1,5 +1,5 @@
-import type { Problem } from '../../contracts/problems';
-import { CLAIM_REFUSALS } from '../../contracts/worker-protocol';
+import type { Problem } from '../contracts/problems';
+import { CLAIM_REFUSALS } from '../contracts/worker-protocol';
 
 /** What a worker does about a refused claim or intent. `again` starts over with a new claim. */
 export type RefusalAction = 'wait' | 'again' | 'hand_back' | 'done';

@@ -1,0 +1,181 @@
+import type { Logger } from 'pino';
+import type { ExecutionEnvelope, RefusalCode } from '../../contracts/execution';
+import { ProfileError } from '../../domain/execution/sandbox-profiles';
+import { debugPoint } from '../../domain/debug-point';
+import type { Backend, RunContext } from '../backend';
+import type { GrantedClaim } from '../control-plane-answers';
+import type { Again } from '../delivery-loop';
+import type { DeliveryContext, DeliveryOutcome } from '../executor';
+import { runCommand } from '../run-command';
+import type { OpenCommandOutput } from './command-output';
+import { reportEnd } from './finish-report';
+import { LeaseKeeper } from './lease-keeper';
+import { recordIntent, release } from './record-intent';
+import { refusedBefore, requestOf, variablesOf } from './run-request';
+import type { WorkerProfiles } from './worker-profiles';
+import { runKeyOf } from '../../contracts/names';
+
+/** What commands are run with, made once per process. */
+export interface CommandTools {
+  backend: Backend;
+  /** Folder that all commands run in or below. */
+  workspace: string;
+  profiles: WorkerProfiles;
+  output: OpenCommandOutput;
+  hostEnv: NodeJS.ProcessEnv;
+  /** Where the api is, for runners that call back. */
+  apiUrl: string;
+  workerId: string;
+  /** Milliseconds that a command may go on once the worker is to stop. */
+  graceMs: number;
+}
+
+/** What ending a command may take: it is asked, then killed, then reported. */
+const END_MS = 6_000;
+/** How long a stopping worker goes on reporting. */
+const LAST_REPORT_MS = 8_000;
+
+/** From a granted claim to a reported end. */
+export async function runClaimed(
+  claim: GrantedClaim,
+  context: DeliveryContext,
+  tools: CommandTools,
+): Promise<DeliveryOutcome | Again> {
+  if (!claim.run) {
+    await release(claim.lease, 'no_command', context);
+    return { outcome: 'hand_back', reason: 'no_command', retryAfterMs: 10_000, stopPolling: false };
+  }
+  const mayRun = claim.resume ? { ttlMs: claim.ttl_ms } : await recordIntent(claim, context);
+  if (!('ttlMs' in mayRun)) return mayRun;
+  debugPoint('after-intent');
+  return new ClaimedRun(claim, context, tools).run(mayRun.ttlMs);
+}
+
+/** One command under its lease. */
+class ClaimedRun {
+  private readonly logger: Logger;
+  private readonly keeper: LeaseKeeper;
+  /** Ends the command. */
+  private readonly end = new AbortController();
+  /** Ends reporting. */
+  private readonly giveUp = new AbortController();
+  private endedBy: 'lease_over' | 'worker_stopped' | null = null;
+  private readonly timers: NodeJS.Timeout[] = [];
+
+  constructor(
+    private readonly claim: GrantedClaim,
+    private readonly context: DeliveryContext,
+    private readonly tools: CommandTools,
+  ) {
+    this.logger = context.logger.child({ delivery_id: claim.delivery_id, epoch: claim.epoch });
+    this.keeper = new LeaseKeeper(context.control, claim.lease, this.logger);
+  }
+
+  async run(ttlMs: number): Promise<DeliveryOutcome> {
+    const { cancelSignal, drainSignal } = this.context;
+    const over = (): void => this.endBy('lease_over');
+    // Whether it really is to end is for the ledger to say, which whoever cancels has told before.
+    const ask = (): void => this.keeper.askNow();
+    const drain = (): void => this.drain();
+    this.keeper.over.addEventListener('abort', over);
+    cancelSignal.addEventListener('abort', ask);
+    drainSignal.addEventListener('abort', drain);
+    this.keeper.start(ttlMs);
+    if (cancelSignal.aborted) ask();
+    if (drainSignal.aborted) drain();
+    try {
+      return await this.runAndReport();
+    } finally {
+      cancelSignal.removeEventListener('abort', ask);
+      drainSignal.removeEventListener('abort', drain);
+      for (const timer of this.timers) clearTimeout(timer);
+      await this.keeper.stop();
+    }
+  }
+
+  private async runAndReport(): Promise<DeliveryOutcome> {
+    const { claim, context, tools, logger } = this;
+    const { lease, delivery_id: deliveryId } = claim;
+    const output = tools.output({ lease, deliveryId, control: context.control, logger });
+    const envelope = await this.envelope((stream, chunk) => output.write(stream, chunk));
+    const printed = await output.finish(this.giveUp.signal);
+    logger.info({ status: envelope.status, ended_by: this.endedBy }, 'a command has ended');
+    debugPoint('after-run');
+    const answer = await reportEnd(
+      claim,
+      {
+        envelope,
+        ...(this.endedBy === 'worker_stopped' && wasCut(envelope) ? { interrupted: 'worker_stopped' } : {}),
+        ...(printed ? { output: printed } : {}),
+      },
+      { ...context, logger },
+      this.giveUp.signal,
+    );
+    debugPoint('after-report');
+    if (context.cancelSignal.aborted) return { outcome: 'cancelled' };
+    if (!answer) return { outcome: 'maybe_run', state: null, waitMs: null };
+    return { outcome: 'finished', state: answer.state, waitMs: answer.wait_ms };
+  }
+
+  /** Passes the gates and runs. What is not known of a run that a target may have is never told as "did not run". */
+  private async envelope(write: RunContext['output']): Promise<ExecutionEnvelope> {
+    const { claim, tools } = this;
+    const run = claim.run!;
+    const request = requestOf(run, tools.workspace);
+    const resumed = claim.resume !== undefined;
+    const refused = (code: RefusalCode, reason: string, unknown: boolean): ExecutionEnvelope =>
+      refusedBefore(tools.backend, request, { profileId: run.sandbox, code, reason, unknown });
+    try {
+      const profile = tools.profiles.find(run.sandbox);
+      const envelope = await runCommand(tools.backend, request, profile, this.runContext(write));
+      if (resumed && envelope.status === 'refused') envelope.provenance.outcomeUnknown = true;
+      return envelope;
+    } catch (error) {
+      if (error instanceof ProfileError) {
+        const invalid = error.code !== 'sandbox-profile-not-found';
+        return refused(invalid ? 'sandbox-profile-invalid' : error.code, error.message, resumed);
+      }
+      this.logger.error({ err: error }, 'running a command failed by a defect');
+      return refused('delegation-failed', 'the worker failed while it ran the command', true);
+    }
+  }
+
+  private runContext(write: RunContext['output']): RunContext {
+    const { claim, tools, keeper } = this;
+    const callback = claim.runnerCallback;
+    return {
+      signal: this.end.signal,
+      hostEnv: tools.hostEnv,
+      runKey: runKeyOf(claim.work_id, claim.delivery_number),
+      workerId: tools.workerId,
+      variables: variablesOf(claim),
+      started: () => keeper.noteRunning(),
+      output: write,
+      targetKnown: (handle) => keeper.tellTarget(handle),
+      doneHint: keeper.runnerDone,
+      ...(claim.resume ? { resumeFrom: claim.resume.target } : {}),
+      ...(callback ? { callback: { url: below(tools.apiUrl, callback.path), secret: callback.secret } } : {}),
+    };
+  }
+
+  private endBy(why: 'lease_over' | 'worker_stopped'): void {
+    this.endedBy ??= why;
+    this.end.abort();
+  }
+
+  /** The worker is to stop: what it holds may end by itself within the grace. */
+  private drain(): void {
+    const { graceMs } = this.tools;
+    const endAfter = Math.max(graceMs - END_MS, graceMs / 2);
+    this.timers.push(
+      setTimeout(() => this.endBy('worker_stopped'), endAfter),
+      setTimeout(() => this.giveUp.abort(), endAfter + END_MS + LAST_REPORT_MS),
+    );
+  }
+}
+
+/** It did not end by itself. */
+const wasCut = ({ evidence, provenance }: ExecutionEnvelope): boolean =>
+  evidence[1] === 'exitCode:null' || provenance.outcomeUnknown === true;
+
+const below = (apiUrl: string, path: string): string => `${apiUrl.replace(/\/+$/, '')}/${path.replace(/^\/+/, '')}`;
