@@ -40,7 +40,6 @@ interface Bounds {
 
 const BOUNDS = {
   command: { max: RUN_LIMITS.pathChars },
-  argument: { max: RUN_LIMITS.argvChars, mayBeEmpty: true },
   cwd: { max: RUN_LIMITS.pathChars, fault: folderFault },
   image: { max: RUN_LIMITS.imageChars, fault: imageFault },
   digest: { max: RUN_LIMITS.imageChars, fault: digestFault },
@@ -67,8 +66,15 @@ export function resolveRun(
   budget: Meter,
 ): { run: RunSpec } | { at: string; error: string } {
   const evaluate = (expression: Expression): Outcome => evaluateExpression(expression, context, budget);
-  const text = (part: Part, field: keyof typeof BOUNDS, at: string = field): string =>
-    typeof part === 'string' ? part : textOf(evaluate(part), BOUNDS[field], at);
+  const text = (part: Part, field: keyof typeof BOUNDS): string =>
+    typeof part === 'string' ? part : textOf(evaluate(part), BOUNDS[field], field);
+  // Event data is bounded, but each expression may give all of it: what comes of them is bounded as it comes.
+  let room: number = RUN_LIMITS.argvChars;
+  const argument = (outcome: Outcome, at: string): string => {
+    const value = textOf(outcome, { max: room, mayBeEmpty: true }, at);
+    room -= value.length;
+    return value;
+  };
   const optional = (field: 'image' | 'digest' | 'job_id'): string | null => {
     const part = run[field];
     return part === null ? null : text(part, field);
@@ -76,8 +82,8 @@ export function resolveRun(
   try {
     const command = text(run.command, 'command');
     const args = isList(run.args)
-      ? run.args.map((part, index) => text(part, 'argument', `args.${index}`))
-      : listOf(evaluate(run.args));
+      ? run.args.map((part, index) => (typeof part === 'string' ? part : argument(evaluate(part), `args.${index}`)))
+      : listOf(evaluate(run.args)).map((value, index) => argument({ value }, `args.${index}`));
     if (argvFault([command, ...args]) !== null) throw new Unusable('args', 'too_long');
     const cwd = text(run.cwd, 'cwd');
     const target = { image: optional('image'), digest: optional('digest'), job_id: optional('job_id') };
@@ -90,14 +96,14 @@ export function resolveRun(
 
 const isList = (args: CompiledRun['args']): args is readonly Part[] => Array.isArray(args);
 
-function listOf(outcome: Outcome): string[] {
+function listOf(outcome: Outcome): unknown[] {
   if ('error' in outcome) throw new Unusable('args', outcome.error);
   if (!Array.isArray(outcome.value)) throw new Unusable('args', 'not_a_list');
   if (outcome.value.length > RUN_LIMITS.args) throw new Unusable('args', 'too_long');
-  return outcome.value.map((value: unknown, index) => textOf({ value }, BOUNDS.argument, `args.${index}`));
+  return outcome.value;
 }
 
-function textOf(outcome: Outcome | { value: unknown }, { max, fault, mayBeEmpty = false }: Bounds, at: string): string {
+function textOf(outcome: Outcome, { max, fault, mayBeEmpty = false }: Bounds, at: string): string {
   if ('error' in outcome) throw new Unusable(at, outcome.error);
   const { value } = outcome;
   if (typeof value !== 'string') throw new Unusable(at, 'not_a_string');

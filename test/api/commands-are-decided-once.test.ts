@@ -55,6 +55,13 @@ test('an admission that is run again keeps the command, whatever the policy says
   expect((await decisionOf(id)).run).toEqual(RUN);
 });
 
+test('what is told of a command is what was recorded, not what would be made of it today', async () => {
+  const id = await decided();
+  const recorded = { ...RUN, args: ['-C', 'of then'] };
+  await api.db.query('UPDATE decisions SET run = $2 WHERE workload_id = $1', [id, JSON.stringify(recorded)]);
+  expect(await explain(id)).toMatchObject({ not_recomputed_because: 'recomputation_differs', run: recorded });
+});
+
 test('a command that cannot be filled in is denied, and a replay after the repair is another decision', async () => {
   const id = await decided({});
   expect(await decisionOf(id)).toMatchObject({

@@ -1,6 +1,9 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import fc from 'fast-check';
 import { evaluatePolicy } from '../../domain/policy/evaluate';
 import { explainPolicy } from '../../domain/policy/explain';
+import { parsePolicy } from '../../domain/policy/parse';
 import { eventOf, policyOf, when } from '../support/policy';
 
 const tenant = 'default';
@@ -106,13 +109,18 @@ test.each([
   ['arguments that are no list', { command: 'x', args: { cel: 'event.data.n' } }, 'run.args:not_a_list'],
   ['a list with a number', { command: 'x', args: { cel: 'event.data.mixed' } }, 'run.args.1:not_a_string'],
   ['too many arguments', { command: 'x', args: { cel: 'event.data.many' } }, 'run.args:too_long'],
-  ['too much of them together', { command: 'x', args: Array(6).fill({ cel: 'event.data.long' }) }, 'run.args:too_long'],
+  [
+    'too much of them together',
+    { command: 'x', args: Array(6).fill({ cel: 'event.data.long' }) },
+    'run.args.4:too_long',
+  ],
+  ['too many bytes together', { command: 'x', args: [{ cel: 'event.data.wide' }] }, 'run.args:too_long'],
   ['a folder above', { command: 'x', cwd: { cel: 'event.data.above' } }, 'run.cwd:invalid'],
   ['an absolute folder', { command: 'x', cwd: { cel: '"/" + event.data.folder' } }, 'run.cwd:invalid'],
 ])('%s makes the work denied, and the trace says where', (_what, run, error) => {
   const data = {
     ...{ n: 1, empty: '', nul: 'a\0b', half: '\ud800', mixed: ['a', 1], many: Array(1001).fill('a') },
-    ...{ long: 'SECRET'.repeat(5000), above: 'a/../../b', folder: 'a' },
+    ...{ long: 'SECRET'.repeat(5000), wide: '漢'.repeat(50_000), above: 'a/../../b', folder: 'a' },
   };
   const { evaluation, rules } = explainPolicy(ruleOf(run), eventOf(data), { tenant });
   expect(evaluation).toMatchObject({ decision: 'deny', reason: 'run_error', run: null, grants: [], dedupeKey: null });
@@ -153,4 +161,38 @@ test('a command that may run twice is redelivered when it is lost', () => {
     redeliver_on: ['failed', 'lost'],
     max_deliveries: 3,
   });
+});
+
+describe('the example policy of commands', () => {
+  const text = readFileSync(path.join(__dirname, '../../examples/commands-policy.yaml'), 'utf8');
+  const { policy } = parsePolicy(text, { knownPools: ['default'] });
+  test.each([
+    [
+      ...['routine', 'disk.check', { path: '-rf' }, 'dispatch', 'disk-check'],
+      { command: 'df', args: ['-h', '--', '-rf'], timeout: 60_000, rerunnable: true },
+    ],
+    [
+      ...[
+        'github',
+        'pull_request.opened',
+        { repository: 'acme/api', head_sha: 'abc' },
+        'dispatch',
+        'lint-pull-request',
+      ],
+      { cwd: 'checkouts/abc', image: 'node:24', sandbox: 'readonly' },
+    ],
+    ['github', 'pull_request.opened', { repository: 'acme/api', head_sha: '../..' }, 'deny', 'lint-pull-request', null],
+    ['drive', 'changed', { files: ['a b', 'c'] }, 'dispatch', 'index-files', { args: ['--', 'a b', 'c'] }],
+    ['drive', 'changed', { files: [1] }, 'deny', 'index-files', null],
+    [
+      ...['github', 'tag.created', { tag: 'v1' }, 'hold', 'deploy-tag'],
+      { args: ['--', 'v1'], job_id: 'deploy-e-1', completion: 'webhook' },
+    ],
+  ] as [string, string, object, string, string, object | null][])(
+    '%s %s %j',
+    (source, action, data, decision, ruleId, run) => {
+      const evaluation = evaluatePolicy(policy, eventOf(data, { source, action }), { tenant });
+      expect(evaluation).toMatchObject({ decision, ruleId, run });
+    },
+  );
 });
