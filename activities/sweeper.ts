@@ -7,6 +7,7 @@ import {
   prune,
   putBackUnswept,
   takeUnswept,
+  wakeAbandoned,
   wakeAgain,
   wakeOverdue,
   type Retention,
@@ -63,6 +64,7 @@ export class Sweeper {
   private async sweep(): Promise<void> {
     const { db, settings } = this.options;
     await this.step('overdue deadlines', () => wakeOverdue(db, settings.overdueMs));
+    await this.step('commands nobody holds', () => wakeAbandoned(db, settings.overdueMs));
     await this.step('lost runs', () => this.wakeLostRuns());
     await this.step('capacity', () => noteCapacity(db, settings.capacityMs));
     await this.step('retention', () => prune(db, settings.retention));

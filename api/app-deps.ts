@@ -29,6 +29,8 @@ export interface ApiConfig {
   requestsPerMinute?: number;
   /** Requests that may wait for their decision at once; more are answered without waiting. Default 200. */
   maxWaiters?: number;
+  /** Life of a command's lease without a renewal, milliseconds. Default 30,000. */
+  commandLeaseMs?: number;
   /** Callbacks, subscriptions and signed inbound webhooks. Default: none of them. */
   webhooks?: WebhookSettings;
 }

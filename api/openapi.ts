@@ -8,7 +8,7 @@ import { problemsOf, type Route } from './route';
 const DESCRIPTION = `Source events in, decided and followed workloads out.
 
 Every error is a problem document (RFC 9457) with a stable \`code\`. Unknown fields and query parameters are refused. Times are
-RFC 3339, names are snake_case, request bodies are at most 256 KiB.`;
+RFC 3339, names are snake_case, request bodies are at most 256 KiB unless a route says otherwise.`;
 
 /** The OpenAPI 3.1 document of the declared routes. */
 export function openApiDocument(routes: readonly Route[]): object {

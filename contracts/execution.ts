@@ -140,14 +140,14 @@ export const executionHandle = z.strictObject({
   digest: short.optional(),
   endpoint: short.optional(),
   jobId: short.optional(),
-  metadata: z.record(z.string().max(64), z.json()).optional(),
+  metadata: z.record(z.string().max(64), z.unknown()).optional(),
 });
 
 /** {@link ExecutionEnvelope} as it is told by a worker. */
 export const executionEnvelope = z.strictObject({
   schemaVersion: z.literal(1),
   status: z.enum(['completed', 'failed', 'refused']),
-  result: z.strictObject({ summary: z.string(), findings: z.array(z.json()).max(0), evidence: lines }),
+  result: z.strictObject({ summary: z.string(), findings: z.array(z.unknown()).max(0), evidence: lines }),
   evidence: lines,
   provenance: z.strictObject({
     schemaVersion: z.literal(1),

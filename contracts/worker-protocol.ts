@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { OfferedCapability } from './capabilities';
-import { executionEnvelope, executionHandle, type ExecutionHandle } from './execution';
+import { executionEnvelope, executionHandle, type ExecutionEnvelope, type ExecutionHandle } from './execution';
 import { storableText } from './ids';
 import type { RunSpec } from './run';
 import { EXECUTORS, WORKER_STATES, type ExecutorKind, type WorkerState, type WorkloadState } from './terminology';
@@ -109,7 +109,7 @@ export const intentRequest = z.strictObject({
 export interface IntentGranted {
   delivery_number: number;
   delivery_id: string;
-  /** The lease now lives until this time: the delivery's start deadline. */
+  /** The lease now lives until this time: the delivery's start deadline; of a command, until it is renewed. */
   expires_at: string;
   /** Milliseconds until `expires_at` by the ledger's clock. Nothing may be written after it. */
   ttl_ms: number;
@@ -156,16 +156,19 @@ export const finishRequest = z.strictObject({
   interrupted: z.literal('worker_stopped').optional(),
   output: z.strictObject({ stdout: printed.optional(), stderr: printed.optional() }).optional(),
 });
-export type FinishRequest = z.infer<typeof finishRequest>;
+export type FinishRequest = Omit<z.infer<typeof finishRequest>, 'envelope'> & { envelope: ExecutionEnvelope };
 
 /** `POST deliveries/over`: which of these runs nobody waits for any more, so that what is left of them can be removed. */
 export const overRequest = z.strictObject({ run_keys: z.array(z.string().max(64)).min(1).max(500) });
 export interface OverAnswer {
-  /** Those of the asked ones that belong to no open delivery of the worker's own pool. */
+  /** Those of the asked ones that a workload's delivery could have and none that is open has. Others are not judged. */
   over: string[];
 }
 
-/** `POST leases/{work_id}/release`: nothing was handed over, proven. Gives the delivery number and the attempt back. */
+/**
+ * `POST leases/{work_id}/release`: nothing was handed over, proven. Gives the delivery number and the attempt back. Where a runner
+ * has the job, only the lease: another worker goes on waiting.
+ */
 export const releaseRequest = z.strictObject({
   /** Short code: `ENXIO`, `EAGAIN`, `ENOENT`, `not_a_fifo`, `draining`, `cancelled`. */
   reason: storableText(64).min(1),

@@ -16,6 +16,8 @@ export const DEBUG_POINTS = [
   'wake-told',
   'claim-committed',
   'intent-committed',
+  'renewal-committed',
+  'finish-committed',
   'lifecycle-committed',
   'admit-uncommitted',
   'admit-committed',

@@ -1,7 +1,8 @@
 import type { Decision, WorkloadState } from '../contracts/terminology';
 import { WORKLOAD_STATES } from '../contracts/terminology';
 import type { FindingCode, Report } from './finding';
-import { CLOSING, isAwaitingExecutor } from './workload-state';
+import { CLOSING } from './workload-moves';
+import { isAwaitingExecutor } from './workload-state';
 
 /** All that the ledger says of one workload, of one moment. */
 export interface LedgerStory {

@@ -42,6 +42,9 @@ export interface WorkloadProgress {
   terms: WorkloadTerms;
 }
 
+/** How a command ended by its worker's own report. `refused`: it was not run. `lost`: nobody knows whether it was. */
+export type ExecutedOutcome = 'completed' | 'failed' | 'refused' | 'lost';
+
 /** A thing that happened, or that somebody asked for. */
 export type Fact =
   | { type: 'admitted'; decision: Decision; reason: string; gate?: Gate | null }
@@ -54,6 +57,8 @@ export type Fact =
   | { type: 'attempt_failed' }
   | { type: 'undeliverable'; reason: string }
   | { type: 'lifecycle'; delivery: number; status: LifecycleStatus }
+  | { type: 'executed'; delivery: number; outcome: ExecutedOutcome; reason: string }
+  | { type: 'lease_expired' }
   | { type: 'deadline' }
   | { type: 'cancelled' }
   | { type: 'redelivered'; gate?: Gate | null }

@@ -1,11 +1,5 @@
-import type {
-  DeadlineKind,
-  Decision,
-  Gate,
-  LifecycleStatus,
-  TerminalStatus,
-  WorkloadState,
-} from '../contracts/terminology';
+import type { Decision, Gate, LifecycleStatus, TerminalStatus, WorkloadState } from '../contracts/terminology';
+import { conflict, moved, orAgain } from './workload-moves';
 import type { Fact, Transition, Verdict, WorkloadProgress } from './workload-progress';
 
 /** Free attempts before a workload is given up as `dead`. */
@@ -21,19 +15,6 @@ const REDELIVERABLE: readonly WorkloadState[] = [
   'refused',
   'dead',
   'cancelled',
-];
-/** States in which nothing more can happen without an operator. */
-export const CLOSING: readonly WorkloadState[] = [
-  'completed',
-  'failed',
-  'aborted',
-  'dropped',
-  'refused',
-  'cancelled',
-  'dead',
-  'duplicate',
-  'ignored',
-  'denied',
 ];
 
 /** A workload may be handed over now: it is queued and has passed every gate. */
@@ -81,6 +62,10 @@ export function transition(progress: WorkloadProgress, fact: Fact, now: number):
         : conflict(progress, 'not_queued');
     case 'lifecycle':
       return lifecycle(progress, fact.delivery, fact.status, now);
+    case 'executed':
+      return executed(progress, fact, now);
+    case 'lease_expired':
+      return leaseExpired(progress, now);
     case 'deadline':
       return deadline(progress, now);
     case 'cancelled':
@@ -150,8 +135,30 @@ function lifecycle(progress: WorkloadProgress, delivery: number, status: Lifecyc
 }
 
 function ended(progress: WorkloadProgress, status: TerminalStatus, now: number, verdict: Verdict): Transition {
-  const end = moved(progress, status, `executor_${status}`, now, verdict);
-  return mayRedeliver(progress, status, now) ? requeued(end, now) : end;
+  return orAgain(progress, moved(progress, status, `executor_${status}`, now, verdict), status, now);
+}
+
+/** The worker that ran a command says how it ended; of a cancelled one, that it is over. */
+function executed(
+  progress: WorkloadProgress,
+  { delivery, outcome, reason }: Extract<Fact, { type: 'executed' }>,
+  now: number,
+): Transition {
+  if (delivery !== progress.delivery) return conflict(progress, 'stale_delivery');
+  if (progress.state === 'cancelled' && progress.mayStillRun) {
+    return { verdict: 'applied', path: [], reason, next: { ...progress, mayStillRun: false } };
+  }
+  if (!isAwaitingExecutor(progress.state)) return conflict(progress, 'not_under_way');
+  const end = moved(progress, outcome, reason, now);
+  return outcome === 'refused' ? end : orAgain(progress, end, outcome, now);
+}
+
+/** A command's worker was not heard of for as long as its lease lives. */
+function leaseExpired(progress: WorkloadProgress, now: number): Transition {
+  if (!isAwaitingExecutor(progress.state)) {
+    return { verdict: 'recorded', path: [], reason: 'not_under_way', next: progress };
+  }
+  return orAgain(progress, moved(progress, 'lost', 'lease_expired', now), 'lost', now);
 }
 
 function deadline(progress: WorkloadProgress, now: number): Transition {
@@ -169,10 +176,8 @@ function deadline(progress: WorkloadProgress, now: number): Transition {
       return moved(progress, progress.delivery > 0 ? 'lost' : 'refused', reason, now);
     case 'delivered':
     case 'running':
-    case 'preempted': {
-      const lost = moved(progress, 'lost', reason, now);
-      return mayRedeliver(progress, 'lost', now) ? requeued(lost, now) : lost;
-    }
+    case 'preempted':
+      return orAgain(progress, moved(progress, 'lost', reason, now), 'lost', now);
     case 'lost':
       return {
         verdict: 'applied',
@@ -201,62 +206,6 @@ function redelivered(progress: WorkloadProgress, waitingFor: Gate | null, now: n
   const maxDeliveries = Math.max(progress.maxDeliveries, progress.delivery + 1);
   const reopened = { ...progress, maxDeliveries, mayStillRun: false, lateUntil: null, closed: false, waitingFor };
   return enqueue(reopened, now, 'redelivered_by_operator');
-}
-
-function mayRedeliver(progress: WorkloadProgress, outcome: 'lost' | TerminalStatus, now: number): boolean {
-  return (
-    progress.terms.redeliverOn.includes(outcome) &&
-    progress.delivery < progress.maxDeliveries &&
-    progress.totalAt !== null &&
-    now < progress.totalAt
-  );
-}
-
-function requeued(first: Transition, now: number): Transition {
-  const queuedUntil = now + first.next.terms.deadlines.queued;
-  const again = moved({ ...first.next, queuedUntil, attempts: 0 }, 'queued', first.reason, now);
-  return { ...again, verdict: first.verdict, path: [...first.path, 'queued'] };
-}
-
-/** The workload in its new state, with the clock that runs there. */
-function moved(
-  progress: WorkloadProgress,
-  state: WorkloadState,
-  reason: string,
-  now: number,
-  verdict: Verdict = 'applied',
-): Transition {
-  const lateUntil = state === 'lost' ? now + progress.terms.deadlines.late : null;
-  const closed = CLOSING.includes(state);
-  const waitingFor = state === 'queued' || state === 'held' ? progress.waitingFor : null;
-  const next: WorkloadProgress = { ...progress, state, lateUntil, closed, waitingFor, deadline: null };
-  return { verdict, path: [state], reason, next: { ...next, deadline: deadlineIn(next, now) } };
-}
-
-function deadlineIn(progress: WorkloadProgress, now: number): WorkloadProgress['deadline'] {
-  const { deadlines, hold } = progress.terms;
-  const capped = (kind: DeadlineKind, at: number): { kind: DeadlineKind; at: number } =>
-    progress.totalAt !== null && progress.totalAt <= at ? { kind: 'total', at: progress.totalAt } : { kind, at };
-  switch (progress.state) {
-    case 'held':
-      return { kind: 'hold', at: now + hold.deadline };
-    case 'queued':
-      return capped('queued', progress.queuedUntil ?? now + deadlines.queued);
-    case 'delivered':
-      return capped('start', now + deadlines.start);
-    case 'running':
-      return capped('run', now + deadlines.run);
-    case 'preempted':
-      return capped('resume', now + deadlines.resume);
-    case 'lost':
-      return { kind: 'late', at: progress.lateUntil ?? now };
-    default:
-      return null;
-  }
-}
-
-function conflict(progress: WorkloadProgress, reason: string): Transition {
-  return { verdict: 'conflict', path: [], reason, next: progress };
 }
 
 function isTerminal(status: LifecycleStatus): status is TerminalStatus {

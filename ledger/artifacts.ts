@@ -3,7 +3,7 @@ import { Problem } from '../contracts/problems';
 import type { WorkloadState } from '../contracts/terminology';
 import type { FinishRequest } from '../contracts/worker-protocol';
 import type { Database, Queryable } from './database';
-import { fenced, type FencedWrite } from './deliveries';
+import { fenced, type FencedWrite } from './fenced-write';
 
 /** Which file of which delivery. */
 export interface ArtifactKey {

@@ -1,4 +1,5 @@
-import type { WorkloadState } from '../contracts/terminology';
+import { isCommandExecutor, type WorkloadState } from '../contracts/terminology';
+import { CANCELLED_SLOT_MS } from '../domain/execution/command-lease';
 import type { Fact, Transition } from '../domain/workload-progress';
 import { isAwaitingExecutor, transition } from '../domain/workload-state';
 import { CAPABILITIES_FOLLOW } from './capability-changes';
@@ -22,7 +23,8 @@ export interface Change extends Transition {
 
 /**
  * Brings a fact to a locked workload: the pure transition decides, one statement writes it down with everything that hangs
- * on it (lease, slot, dedupe claim, audit). The only place that changes a workload's state.
+ * on it (lease, slot, dedupe claim, audit). The only place that changes a workload's state. While OpenCrow works, the lease
+ * lives to the deadline; a command's lives by its worker's renewals.
  */
 export async function applyFact(tx: Queryable, row: WorkloadRow, fact: Fact, context: ChangeContext): Promise<Change> {
   const before = progressOf(row);
@@ -60,7 +62,10 @@ function changedRow(row: WorkloadRow, { next, path, reason, verdict }: Transitio
   };
 }
 
-const FREED_AT_ONCE: readonly WorkloadState[] = ['denied', 'refused', 'cancelled'];
+/** Nothing can have been done for it, so its dedupe key is free at once. */
+const isFreedAtOnce = ({ state, delivery }: WorkloadRow): boolean =>
+  (delivery === 0 && (state === 'denied' || state === 'cancelled' || state === 'refused')) ||
+  (delivery === 1 && state === 'refused');
 
 const WRITE = `
 WITH workload AS (
@@ -72,14 +77,16 @@ WITH workload AS (
   WHERE workload_id = $1
 ), lease AS (
   UPDATE leases SET
-    expires_at = CASE WHEN $18::boolean AND delivery = $6 THEN $13::timestamptz ELSE expires_at END,
+    expires_at = CASE WHEN $18::boolean AND delivery = $6 AND NOT $34::boolean THEN $13::timestamptz ELSE expires_at END,
     closed_at = CASE WHEN $18::boolean AND delivery = $6 THEN NULL ELSE $4::timestamptz END,
     close_reason = CASE WHEN $18::boolean AND delivery = $6 THEN NULL ELSE $3 END
   WHERE work_id = $1 AND closed_at IS NULL
 ), slot AS (
   UPDATE deliveries SET
     status = $19::text,
-    slot_until = CASE WHEN $18::boolean THEN $13::timestamptz WHEN $15::boolean THEN slot_until END,
+    slot_until = CASE WHEN $18::boolean THEN $13::timestamptz
+      WHEN $15::boolean AND $34::boolean THEN least(slot_until, $4::timestamptz + $35::float8 * interval '1 millisecond')
+      WHEN $15::boolean THEN slot_until END,
     started_at = CASE WHEN $19::text = 'running' THEN coalesce(started_at, $4::timestamptz) ELSE started_at END,
     ended_at = CASE WHEN $18::boolean OR $15 THEN NULL ELSE coalesce(ended_at, $4::timestamptz) END
   WHERE workload_id = $1 AND number = $20 AND $19::text IS NOT NULL
@@ -101,7 +108,6 @@ async function write(
   decided: Transition,
   context: ChangeContext,
 ): Promise<void> {
-  const freed = FREED_AT_ONCE.includes(after.state) && after.delivery === 0;
   await tx.query(WRITE, [
     after.workload_id,
     after.state,
@@ -123,13 +129,15 @@ async function write(
     isAwaitingExecutor(after.state),
     deliveryStatus(before, after, decided),
     Math.max(before.delivery, after.delivery),
-    freed,
+    isFreedAtOnce(after),
     after.tenant_id,
     context.actor,
     JSON.stringify(auditSteps(before, decided, context)),
     ...newsParameters(after, decided.path.length > 0),
     after.waiting_for,
     after.opens_at,
+    isCommandExecutor(after.executor),
+    CANCELLED_SLOT_MS,
   ]);
 }
 

@@ -1,10 +1,11 @@
 import { Problem } from '../contracts/problems';
-import type { WorkerState } from '../contracts/terminology';
+import type { ExecutorKind, WorkerState } from '../contracts/terminology';
 import type { Claim } from '../contracts/worker-protocol';
 import { matchesHash } from '../domain/secret';
 import { applyFact } from './change';
 import type { Database, Queryable } from './database';
-import { grantLease, type ClaimOptions } from './grant-lease';
+import { commandRunOf } from './command-runs';
+import { grantLease, grantResumption, type ClaimOptions } from './grant-lease';
 import { isLive, leaseOf, type LeaseRow } from './lease';
 import { noteExecutorRestart } from './executor-restart';
 import { takeProbe } from './suspect-slot';
@@ -12,6 +13,8 @@ import type { WorkerPrincipal } from './workers';
 import { lockWorkload, type WorkloadRow } from './workload-row';
 
 interface WorkerRow {
+  /** What it offers; null when it never said. */
+  executors: ExecutorKind[] | null;
   status: WorkerState;
   pool_status: string;
   tenants: string[] | null;
@@ -48,13 +51,15 @@ async function tryClaim(
   options: ClaimOptions,
 ): Promise<Try> {
   const row = await lockWorkload(tx, workId);
-  const worker = await lockWorker(tx, principal, workId, options);
+  const run = row && (await commandRunOf(tx, row));
+  const worker = await lockWorker(tx, principal, row, run?.resumable === true, options);
   const refusal = ineligible(principal, worker, row);
   if (refusal) return { refusal };
   if (row!.pool_id !== principal.poolId)
     return { refusal: new Problem('worker.wrong_pool', 'The workload belongs to another pool.') };
 
   const lease = await leaseOf(tx, workId);
+  if (run?.resumable) return resume(tx, row!, { principal, worker: worker!, lease: lease!, options });
   const held = heldBy(lease, principal, row!);
   if (held) return { refusal: held };
   if (isRepeated(lease, principal, options.claimKey)) {
@@ -68,6 +73,22 @@ async function tryClaim(
   return { claim: await grantLease(tx, counted, lease, principal, options) };
 }
 
+/** A runner has the job: whoever claims it waits for its end, once the worker before is gone. Its own may take it up at once. */
+async function resume(
+  tx: Queryable,
+  row: WorkloadRow,
+  {
+    principal,
+    worker,
+    lease,
+    options,
+  }: { principal: WorkerPrincipal; worker: WorkerRow; lease: LeaseRow; options: ClaimOptions },
+): Promise<Try> {
+  if (row.deadline_at !== null && row.deadline_at <= row.now) return { refusal: notNeeded(row) };
+  const refusal = heldByAnother(lease, principal) ?? noCapacity(worker);
+  return refusal ? { refusal } : { claim: await grantResumption(tx, row, lease, principal, options) };
+}
+
 /** The same attempt asks again: the answer to its claim was lost. */
 function isRepeated(lease: LeaseRow | null, principal: WorkerPrincipal, claimKey: string | undefined): boolean {
   if (!lease || !isLive(lease) || lease.delivery !== null || lease.worker_id !== principal.workerId) return false;
@@ -77,7 +98,8 @@ function isRepeated(lease: LeaseRow | null, principal: WorkerPrincipal, claimKey
 async function lockWorker(
   tx: Queryable,
   principal: WorkerPrincipal,
-  workId: string,
+  row: WorkloadRow | null,
+  resumes: boolean,
   options: ClaimOptions,
 ): Promise<WorkerRow | undefined> {
   const locked = await tx.query('SELECT 1 FROM workers WHERE worker_id = $1 FOR UPDATE', [principal.workerId]);
@@ -86,17 +108,19 @@ async function lockWorker(
     await noteExecutorRestart(tx, principal.workerId);
   }
   const [worker] = await tx.query<WorkerRow>(
-    `SELECT w.status, p.status AS pool_status, p.tenants, w.max_open_deliveries,
+    `SELECT w.executors, w.status, p.status AS pool_status, p.tenants, w.max_open_deliveries,
        c.revoked_at IS NULL AND c.expires_at > clock_timestamp() AS credential_live,
-       w.suspect_since IS NOT NULL AS suspect,
+       w.suspect_since IS NOT NULL AND $4::text = 'opencrow' AS suspect,
        coalesce(w.suspect_probe_at <= clock_timestamp(), true) AS probe_due,
        coalesce(greatest(0, ceil(extract(epoch FROM w.suspect_probe_at - clock_timestamp()) * 1000)), 0)::float8 AS probe_in_ms,
-       (SELECT count(*)::int FROM deliveries d WHERE d.worker_id = $1 AND d.slot_until > clock_timestamp())
-         + (SELECT count(*)::int FROM leases l WHERE l.worker_id = $1 AND l.work_id <> $3
+       (SELECT count(*)::int FROM deliveries d WHERE d.worker_id = $1 AND d.executor = $4 AND d.slot_until > clock_timestamp()
+          AND NOT ($5::boolean AND d.workload_id = $3))
+         + (SELECT count(*)::int FROM leases l JOIN workloads o ON o.workload_id = l.work_id
+            WHERE l.worker_id = $1 AND l.work_id <> $3 AND o.executor = $4
               AND l.closed_at IS NULL AND l.delivery IS NULL AND l.expires_at > clock_timestamp()) AS open
      FROM workers w JOIN pools p USING (pool_id) JOIN worker_credentials c ON c.credential_id = $2
      WHERE w.worker_id = $1`,
-    [principal.workerId, principal.credentialId, workId],
+    [principal.workerId, principal.credentialId, row?.workload_id ?? null, row?.executor ?? null, resumes],
   );
   return worker;
 }
@@ -119,6 +143,9 @@ function ineligible(
   if (worker.tenants && !worker.tenants.includes(row.tenant_id)) {
     return new Problem('worker.wrong_tenant', `Pool ${principal.poolId} does not serve this workload's tenant.`);
   }
+  if (worker.executors && row.executor && !worker.executors.includes(row.executor)) {
+    return new Problem('worker.incompatible', `Worker ${principal.workerId} does not offer ${row.executor}.`);
+  }
   return null;
 }
 
@@ -136,11 +163,13 @@ function heldBy(lease: LeaseRow | null, principal: WorkerPrincipal, row: Workloa
   // One that waits for its turn is offered anew when it comes, so an offer that is still about has nothing to do.
   if (row.state !== 'queued' || row.waiting_for !== null) return notNeeded(row);
   if (row.deadline_at !== null && row.deadline_at <= row.now) return notNeeded(row);
-  if (lease && isLive(lease) && lease.worker_id !== principal.workerId) {
-    const retryAfterMs = Math.max(100, lease.expires_at.getTime() - lease.now.getTime());
-    return new Problem('lease.held', 'Another worker holds the lease.', { retryAfterMs });
-  }
-  return null;
+  return heldByAnother(lease, principal);
+}
+
+function heldByAnother(lease: LeaseRow | null, principal: WorkerPrincipal): Problem | null {
+  if (!lease || !isLive(lease) || lease.worker_id === principal.workerId) return null;
+  const retryAfterMs = Math.max(100, lease.expires_at.getTime() - lease.now.getTime());
+  return new Problem('lease.held', 'Another worker holds the lease.', { retryAfterMs });
 }
 
 function notNeeded(row: WorkloadRow): Problem {
@@ -181,7 +210,7 @@ function noCapacity(worker: WorkerRow): Problem | null {
   if (worker.open >= worker.max_open_deliveries) {
     return new Problem(
       'capacity.worker',
-      `The worker has ${worker.open} of ${worker.max_open_deliveries} open deliveries.`,
+      `The worker has ${worker.open} of ${worker.max_open_deliveries} open deliveries of this executor.`,
       {
         retryAfterMs: 1000,
         extra: { limit: worker.max_open_deliveries, used: worker.open },

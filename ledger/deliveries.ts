@@ -1,57 +1,27 @@
 import { deliveryIdOf } from '../contracts/names';
 import { Problem } from '../contracts/problems';
+import { isCommandExecutor } from '../contracts/terminology';
 import type { IntentGranted, LeaseOutcome } from '../contracts/worker-protocol';
+import { COMMAND_LEASE_MS } from '../domain/execution/command-lease';
 import { matchesHash, secretHash } from '../domain/secret';
 import { applyFact } from './change';
+import { commandRunOf } from './command-runs';
 import type { Database, Queryable } from './database';
-import { leaseOf, recordStaleWrite, staleness, StaleLease, type LeaseRow } from './lease';
-import type { WorkerPrincipal } from './workers';
-import { lockWorkload, waitMs, type WorkloadRow } from './workload-row';
-
-/** A worker's write under a lease: who, for which workload, with which token. */
-export interface FencedWrite {
-  principal: WorkerPrincipal;
-  workId: string;
-  leaseToken: string;
-}
-
-/**
- * Runs a write under the workload's lock if the lease holds. A stale token is the problem `lease.stale` and an audit row.
- * With `closed_too` the last holder may still report what became of its delivery after the control plane closed the lease.
- */
-export async function fenced<T>(
-  db: Database,
-  write: FencedWrite,
-  kind: string,
-  work: (tx: Queryable, row: WorkloadRow, lease: LeaseRow) => Promise<T>,
-  leases: 'live' | 'closed_too' = 'live',
-): Promise<T> {
-  try {
-    return await db.transaction(async (tx) => {
-      const row = await lockWorkload(tx, write.workId);
-      if (!row) throw new Problem('not_found', 'No such workload.');
-      const lease = await leaseOf(tx, write.workId);
-      const stale = staleness(lease, write.principal.workerId, write.leaseToken);
-      const reportable = leases === 'closed_too' && (stale === 'closed' || stale === 'expired') && lease?.delivery;
-      if (stale !== null && !reportable) {
-        throw new StaleLease(stale, lease?.epoch ?? null, write.leaseToken);
-      }
-      return work(tx, row, lease!);
-    });
-  } catch (error) {
-    if (error instanceof StaleLease) {
-      const { workerId, poolId } = write.principal;
-      await recordStaleWrite(db, { workId: write.workId, workerId, poolId, kind, stale: error });
-    }
-    throw error;
-  }
-}
+import { fenced, type FencedWrite } from './fenced-write';
+import type { LeaseRow } from './lease';
+import { waitMs, type WorkloadRow } from './workload-row';
 
 /**
  * Records that a worker is about to hand the workload over: allocates the delivery number and lets the lease live to the
- * start deadline. From here on this delivery is never repeated. The same `intentKey` gets the same answer.
+ * start deadline, for a command `ttlMs` until it is renewed. From here on this delivery is never repeated. The same `intentKey`
+ * gets the same answer.
  */
-export async function recordIntent(db: Database, write: FencedWrite, intentKey: string): Promise<IntentGranted> {
+export async function recordIntent(
+  db: Database,
+  write: FencedWrite,
+  intentKey: string,
+  ttlMs = COMMAND_LEASE_MS,
+): Promise<IntentGranted> {
   return fenced(db, write, 'intent', async (tx, row, lease) => {
     if (lease.delivery !== null) return repeatedIntent(tx, row, lease, intentKey);
     if (
@@ -73,7 +43,7 @@ export async function recordIntent(db: Database, write: FencedWrite, intentKey: 
        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
        ON CONFLICT (workload_id, number) DO UPDATE SET worker_id = excluded.worker_id, pool_id = excluded.pool_id,
          epoch = excluded.epoch, intent_key_hash = excluded.intent_key_hash, intent_at = clock_timestamp(),
-         write = 'intended', written_at = NULL, status = NULL, ended_at = NULL
+         write = 'intended', written_at = NULL, status = NULL, ended_at = NULL, execution = NULL, finished_by = NULL
        WHERE d.write = 'not_written'`,
       [
         row.workload_id,
@@ -96,7 +66,10 @@ export async function recordIntent(db: Database, write: FencedWrite, intentKey: 
         detail: { delivery_id: deliveryId, epoch: Number(lease.epoch) },
       },
     );
-    return granted(change.row, number);
+    const until = isCommandExecutor(row.executor)
+      ? await beginCommandLease(tx, change.row, ttlMs)
+      : change.row.deadline_at!;
+    return granted(change.row, number, until);
   });
 }
 
@@ -111,18 +84,25 @@ async function repeatedIntent(
     [row.workload_id, lease.delivery],
   );
   if (delivery?.write === 'intended' && matchesHash(intentKey, delivery.intent_key_hash) && row.state === 'delivered') {
-    return granted(row, lease.delivery!);
+    return granted(row, lease.delivery!, lease.expires_at);
   }
   throw new Problem('delivery.maybe_written', 'An intent is recorded under this lease already.', {
     extra: { state: row.state, wait_ms: waitMs(row) },
   });
 }
 
-const granted = (row: WorkloadRow, number: number): IntentGranted => ({
+/** From its intent on, the lease of a command lives by its worker's renewals. Returns until when. */
+async function beginCommandLease(tx: Queryable, row: WorkloadRow, ttlMs: number): Promise<Date> {
+  const until = new Date(Math.min(row.now.getTime() + ttlMs, row.deadline_at!.getTime()));
+  await tx.query('UPDATE leases SET expires_at = $2 WHERE work_id = $1', [row.workload_id, until]);
+  return until;
+}
+
+const granted = (row: WorkloadRow, number: number, until: Date): IntentGranted => ({
   delivery_number: number,
   delivery_id: deliveryIdOf(row.workload_id, number),
-  expires_at: row.deadline_at!.toISOString(),
-  ttl_ms: waitMs(row)!,
+  expires_at: until.toISOString(),
+  ttl_ms: Math.max(0, until.getTime() - row.now.getTime()),
 });
 
 /** Records what became of the write. Reported once; later reports of the same delivery are answered and change nothing. */
@@ -161,14 +141,18 @@ export async function reportWrite(
   );
 }
 
-/** Gives the workload back: nothing was handed over, proven. Returns the delivery number too, if there was an intent. */
+/**
+ * Gives the workload back: nothing was handed over, proven. Returns the delivery number too, if there was an intent. Of a job
+ * that a runner has, only the waiting is given back: another worker goes on with it.
+ */
 export async function releaseLease(db: Database, write: FencedWrite, reason: string): Promise<LeaseOutcome> {
   return fenced(
     db,
     write,
     'release',
     async (tx, row, lease) => {
-      const back = lease.delivery === null ? row : await giveBack(tx, row, lease, write, reason);
+      const handedOn = lease.delivery === null || (await commandRunOf(tx, row))?.resumable === true;
+      const back = handedOn ? row : await giveBack(tx, row, lease, write, reason);
       if (back === null) return { state: row.state, wait_ms: waitMs(row) };
       await tx.query(
         `WITH lease AS (
@@ -199,8 +183,9 @@ async function giveBack(
   reason: string,
 ): Promise<WorkloadRow | null> {
   const [delivery] = await tx.query<{ write: string; late: boolean; heard_of: boolean }>(
-    `SELECT write, intent_at < clock_timestamp() - $3::float8 * interval '1 millisecond' AS late, EXISTS (SELECT 1 FROM lifecycle_events l
-       WHERE l.delivery_id = d.delivery_id AND l.effect NOT IN ('mismatch', 'unknown_delivery')) AS heard_of
+    `SELECT write, intent_at < clock_timestamp() - $3::float8 * interval '1 millisecond' AS late,
+       target IS NOT NULL OR execution IS NOT NULL OR EXISTS (SELECT 1 FROM lifecycle_events l
+         WHERE l.delivery_id = d.delivery_id AND l.effect NOT IN ('mismatch', 'unknown_delivery')) AS heard_of
      FROM deliveries d WHERE workload_id = $1 AND number = $2`,
     [row.workload_id, lease.delivery, LATE_GIVE_BACK_MS],
   );

@@ -10,7 +10,7 @@ export async function noteExecutorRestart(tx: Queryable, workerId: string): Prom
   await tx.query(
     `WITH open AS (
        UPDATE deliveries SET suspect_since = clock_timestamp()
-       WHERE worker_id = $1 AND slot_until > clock_timestamp() AND suspect_since IS NULL
+       WHERE worker_id = $1 AND executor = 'opencrow' AND slot_until > clock_timestamp() AND suspect_since IS NULL
        RETURNING workload_id, number, delivery_id
      )
      INSERT INTO audit (tenant_id, workload_id, type, actor, detail)

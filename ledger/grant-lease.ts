@@ -1,8 +1,13 @@
 import type { SourceEvent } from '../contracts/events';
+import type { ExecutionHandle } from '../contracts/execution';
 import { deliveryIdOf } from '../contracts/names';
 import type { RuleSnapshot } from '../contracts/policy';
+import type { RunSpec } from '../contracts/run';
+import type { Secret } from '../contracts/secret';
 import type { Claim } from '../contracts/worker-protocol';
+import { COMMAND_LEASE_MS } from '../domain/execution/command-lease';
 import { randomSecret, secretHash } from '../domain/secret';
+import { runnerCallbackPath, runnerCallbackSecret } from '../domain/webhooks/secrets';
 import { mintCapability } from './capability-grants';
 import { absorbedForClaim } from './absorbed';
 import type { Queryable } from './database';
@@ -19,6 +24,10 @@ export interface ClaimOptions {
   claimKey?: string | undefined;
   /** Life of the lease before intent, milliseconds. Default 30,000. */
   ttlMs?: number;
+  /** Life of a command's lease without a renewal, milliseconds; counts when a command is taken over. Default 30,000. */
+  commandTtlMs?: number | undefined;
+  /** The service's signing key, for the secrets of runners that call back. Default: none does. */
+  signingKey?: (() => Secret) | undefined;
 }
 
 /** Writes the lease of a claim that nothing stands against: epoch + 1 and a new token. Returns what the worker is told. */
@@ -27,24 +36,101 @@ export async function grantLease(
   row: WorkloadRow,
   previous: LeaseRow | null,
   principal: WorkerPrincipal,
-  { ttlMs = CLAIM_TTL_MS, claimKey }: ClaimOptions,
+  options: ClaimOptions,
 ): Promise<Claim> {
+  const ttlMs = options.ttlMs ?? CLAIM_TTL_MS;
+  const number = row.delivery + 1;
+  const written = await writeLease(tx, row, { previous, principal, options, ttlMs, resumes: null });
+  const capability = written.rule.capabilities?.length
+    ? await mintCapability(tx, row, number, `worker:${principal.workerId}`)
+    : undefined;
+  const absorbed = row.lanes && (await absorbedForClaim(tx, row.workload_id));
+  return {
+    ...claimOf(row, number, written, options),
+    ...(capability && { capability }),
+    ...(absorbed && { absorbed }),
+  };
+}
+
+/**
+ * Writes the lease of a worker that takes over the waiting for a runner's job: a new epoch for the same delivery. The job has its
+ * capability token since it was submitted; that one stays.
+ */
+export async function grantResumption(
+  tx: Queryable,
+  row: WorkloadRow,
+  previous: LeaseRow | null,
+  principal: WorkerPrincipal,
+  options: ClaimOptions,
+): Promise<Claim> {
+  const ttlMs = options.commandTtlMs ?? COMMAND_LEASE_MS;
+  const written = await writeLease(tx, row, { previous, principal, options, ttlMs, resumes: row.delivery });
+  const [delivery] = await tx.query<{ target: string }>(
+    `UPDATE deliveries SET worker_id = $3, epoch = $4 WHERE workload_id = $1 AND number = $2 RETURNING target`,
+    [row.workload_id, row.delivery, principal.workerId, written.epoch],
+  );
+  return {
+    ...claimOf(row, row.delivery, written, options),
+    resume: { target: JSON.parse(delivery!.target) as ExecutionHandle },
+  };
+}
+
+interface WrittenLease {
+  epoch: number;
+  token: string;
+  expiresAt: Date;
+  ttlMs: number;
+  event: SourceEvent;
+  rule: RuleSnapshot;
+  run: RunSpec | null;
+}
+
+async function writeLease(
+  tx: Queryable,
+  row: WorkloadRow,
+  {
+    previous,
+    principal,
+    options: { claimKey },
+    ttlMs,
+    resumes,
+  }: {
+    previous: LeaseRow | null;
+    principal: WorkerPrincipal;
+    options: ClaimOptions;
+    ttlMs: number;
+    /** The delivery that is taken over. */
+    resumes: number | null;
+  },
+): Promise<WrittenLease> {
   const token = randomSecret();
   const epoch = previous ? Number(previous.epoch) + 1 : 1;
-  const [written] = await tx.query<{ expires_at: Date; body: string; rule: string }>(
+  const [written] = await tx.query<{
+    expires_at: Date;
+    ttl_ms: number;
+    body: string;
+    rule: string;
+    run: string | null;
+  }>(
     `WITH lease AS (
-       INSERT INTO leases AS l (work_id, epoch, token_hash, worker_id, credential_id, claim_key_hash, claimed_at, expires_at)
-       VALUES ($1, $2::bigint, $3, $4::text, $5, $9, clock_timestamp(), clock_timestamp() + $6::float8 * interval '1 millisecond')
+       INSERT INTO leases AS l (work_id, epoch, token_hash, worker_id, credential_id, claim_key_hash, claimed_at, expires_at,
+         delivery)
+       VALUES ($1, $2::bigint, $3, $4::text, $5, $9, clock_timestamp(),
+         CASE WHEN $10::int IS NULL THEN clock_timestamp() + $6::float8 * interval '1 millisecond'
+           ELSE least(clock_timestamp() + $6::float8 * interval '1 millisecond', $11::timestamptz) END, $10)
        ON CONFLICT (work_id) DO UPDATE SET epoch = excluded.epoch, token_hash = excluded.token_hash,
          worker_id = excluded.worker_id, credential_id = excluded.credential_id,
          claim_key_hash = excluded.claim_key_hash, claimed_at = excluded.claimed_at,
-         expires_at = excluded.expires_at, delivery = NULL, closed_at = NULL, close_reason = NULL
+         expires_at = excluded.expires_at, delivery = excluded.delivery, closed_at = NULL, close_reason = NULL
        RETURNING expires_at
      ), note AS (
        INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
-       VALUES ($7, $1, 'lease.claimed', $8, jsonb_build_object('epoch', $2::bigint, 'worker_id', $4::text))
+       VALUES ($7, $1, 'lease.claimed', $8, jsonb_strip_nulls(
+         jsonb_build_object('epoch', $2::bigint, 'worker_id', $4::text, 'resumes', $10::int)))
      )
-     SELECT lease.expires_at, e.body, d.rule FROM lease, events e JOIN decisions d USING (workload_id) WHERE e.workload_id = $1`,
+     SELECT lease.expires_at, e.body, d.rule, d.run,
+       greatest(0, floor(extract(epoch FROM lease.expires_at - clock_timestamp()) * 1000))::float8 AS ttl_ms
+     FROM lease, events e JOIN decisions d USING (workload_id) WHERE e.workload_id = $1`,
     [
       row.workload_id,
       epoch,
@@ -55,31 +141,49 @@ export async function grantLease(
       row.tenant_id,
       `worker:${principal.workerId}`,
       claimKey === undefined ? null : secretHash(claimKey),
+      resumes,
+      row.deadline_at,
     ],
   );
-  const rule = JSON.parse(written!.rule) as RuleSnapshot;
-  const number = row.delivery + 1;
-  const capability = rule.capabilities?.length
-    ? await mintCapability(tx, row, number, `worker:${principal.workerId}`)
-    : undefined;
-  const absorbed = row.lanes && (await absorbedForClaim(tx, row.workload_id));
+  return {
+    epoch,
+    token,
+    expiresAt: written!.expires_at,
+    ttlMs: written!.ttl_ms,
+    event: JSON.parse(written!.body) as SourceEvent,
+    rule: JSON.parse(written!.rule) as RuleSnapshot,
+    run: written!.run === null ? null : (JSON.parse(written!.run) as RunSpec),
+  };
+}
+
+function claimOf(
+  row: WorkloadRow,
+  number: number,
+  { epoch, token, expiresAt, ttlMs, event, rule, run }: WrittenLease,
+  { signingKey }: ClaimOptions,
+): Claim {
+  const deliveryId = deliveryIdOf(row.workload_id, number);
+  const { prompt, include, response_policy: responsePolicy } = rule.trigger;
   return {
     work_id: row.workload_id,
     tenant_id: row.tenant_id,
     epoch,
     lease_token: token,
-    expires_at: written!.expires_at.toISOString(),
+    expires_at: expiresAt.toISOString(),
     ttl_ms: ttlMs,
     executor: row.executor!,
     delivery_number: number,
-    delivery_id: deliveryIdOf(row.workload_id, number),
-    event: JSON.parse(written!.body) as SourceEvent,
-    trigger: {
-      prompt: rule.trigger.prompt ?? null,
-      include: rule.trigger.include,
-      response_policy: rule.trigger.response_policy ?? null,
-    },
-    ...(capability && { capability }),
-    ...(absorbed && { absorbed }),
+    delivery_id: deliveryId,
+    event,
+    trigger: { prompt: prompt ?? null, include, response_policy: responsePolicy ?? null },
+    ...(run && { run }),
+    ...(run?.completion === 'webhook' &&
+      (row.executor === 'remote' || row.executor === 'ci') &&
+      signingKey && {
+        runner_callback: {
+          path: runnerCallbackPath(deliveryId),
+          secret: runnerCallbackSecret(signingKey(), deliveryId).reveal(),
+        },
+      }),
   };
 }

@@ -72,7 +72,7 @@ async function recordKnown(
   const effect = change ? effectOf(change.verdict) : reported?.pool_id ? 'mismatch' : 'unknown_delivery';
   await concludeEvidence(tx, { row, event, number, seq, effect, note: foreign ?? change!.reason, actor });
   const occurredAt = new Date(event.occurred_at);
-  if (!foreign && reported?.suspect_since && occurredAt > reported.suspect_since) {
+  if (!foreign && row.executor === 'opencrow' && reported?.suspect_since && occurredAt > reported.suspect_since) {
     await clearSuspect(tx, principal.workerId, 'newer_lifecycle', actor, occurredAt);
   }
   const after = change?.row ?? row;
@@ -151,7 +151,7 @@ async function concludeEvidence(
          status = CASE WHEN $8::boolean AND status IN ('cancelled', 'lost') THEN $9::text ELSE status END,
          ended_at = CASE WHEN $8::boolean THEN coalesce(ended_at, clock_timestamp()) ELSE ended_at END,
          slot_until = CASE WHEN $8::boolean THEN NULL
-           WHEN $9::text = 'running' AND slot_until IS NOT NULL AND NOT $15::boolean
+           WHEN $9::text = 'running' AND executor = 'opencrow' AND slot_until IS NOT NULL AND NOT $15::boolean
              THEN greatest(slot_until, clock_timestamp() + $16::float8 * interval '1 millisecond')
            ELSE slot_until END
        WHERE workload_id = $10 AND number = $11 AND $7::boolean

@@ -1,3 +1,4 @@
+import { COMMAND_EXECUTORS } from '../contracts/terminology';
 import { forgetUseKeys } from './capability-authorize';
 import type { Queryable } from './database';
 import { forgetDeletedStates } from './source-state-queries';
@@ -16,6 +17,27 @@ export async function wakeOverdue(db: Queryable, graceMs: number, limit = 500): 
        ORDER BY deadline_at LIMIT $2 FOR UPDATE SKIP LOCKED
      ) due WHERE w.workload_id = due.workload_id RETURNING 1`,
     [graceMs, limit],
+  );
+  return rows.length;
+}
+
+/**
+ * Wakes workloads whose command nobody holds any more for `graceMs`, and that nobody may take over: their workflow did not notice
+ * that the worker is gone. Returns how many.
+ */
+export async function wakeAbandoned(db: Queryable, graceMs: number, limit = 500): Promise<number> {
+  const rows = await db.query(
+    `UPDATE workloads w SET wake_seq = wake_seq + 1, wake_at = clock_timestamp() - interval '1 hour'
+     FROM (
+       SELECT w.workload_id FROM leases l JOIN workloads w ON w.workload_id = l.work_id
+       WHERE l.closed_at IS NULL AND l.delivery IS NOT NULL
+         AND l.expires_at < clock_timestamp() - $1::float8 * interval '1 millisecond'
+         AND w.executor = ANY($3) AND NOT w.closed AND w.delivery = l.delivery AND w.wake_sent >= w.wake_seq
+         AND NOT (w.executor IN ('remote', 'ci') AND EXISTS (
+           SELECT 1 FROM deliveries d WHERE d.workload_id = l.work_id AND d.number = l.delivery AND d.target IS NOT NULL))
+       ORDER BY l.expires_at LIMIT $2 FOR UPDATE OF w SKIP LOCKED
+     ) due WHERE w.workload_id = due.workload_id RETURNING 1`,
+    [graceMs, limit, COMMAND_EXECUTORS],
   );
   return rows.length;
 }
@@ -61,6 +83,7 @@ export async function noteCapacity(db: Queryable, waitedMs: number, limit = 500)
          EXISTS (SELECT 1 FROM workers k JOIN pools p USING (pool_id)
                  WHERE k.pool_id = w.pool_id AND k.status = 'active' AND p.status = 'active'
                    AND (p.tenants IS NULL OR w.tenant_id = ANY(p.tenants))
+                   AND w.executor = ANY(coalesce(k.executors, '{opencrow}'))
                    AND k.last_heartbeat_at > clock_timestamp() - interval '1 minute') AS served
        FROM workloads w
        WHERE w.state = 'queued' AND w.waiting_for IS NULL AND w.updated_at < clock_timestamp() - $1::float8 * interval '1 millisecond'

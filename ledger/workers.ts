@@ -1,5 +1,5 @@
 import { Problem } from '../contracts/problems';
-import type { WorkerScope, WorkerState } from '../contracts/terminology';
+import type { ExecutorKind, WorkerScope, WorkerState } from '../contracts/terminology';
 import type { Secret } from '../contracts/secret';
 import { formatBearer, matchesHash, newBearerId, parseBearer, randomSecret, secretHash } from '../domain/secret';
 import type { Database, Queryable } from './database';
@@ -119,6 +119,8 @@ export interface HeartbeatFacts {
   version?: string | undefined;
   currentLoad?: number | undefined;
   lastErrorCode?: string | undefined;
+  /** What it offers to do; undefined: it does not say, which means OpenCrow. */
+  executors?: readonly ExecutorKind[] | undefined;
 }
 
 /** Notes that a worker lives and tells it the state it should be in and what it may hold at once. */
@@ -129,8 +131,8 @@ export async function heartbeat(
 ): Promise<{ status: WorkerState; max_open_deliveries: number }> {
   const [row] = await db.query<{ status: WorkerState; max_open_deliveries: number }>(
     `UPDATE workers SET last_heartbeat_at = clock_timestamp(), version = coalesce($2, version), current_load = $3,
-       last_error_code = $4 WHERE worker_id = $1 RETURNING status, max_open_deliveries`,
-    [workerId, facts.version ?? null, facts.currentLoad ?? 0, facts.lastErrorCode ?? null],
+       last_error_code = $4, executors = $5 WHERE worker_id = $1 RETURNING status, max_open_deliveries`,
+    [workerId, facts.version ?? null, facts.currentLoad ?? 0, facts.lastErrorCode ?? null, facts.executors ?? null],
   );
   if (!row) throw new Problem('not_found', 'No such worker.');
   return row;
@@ -143,6 +145,8 @@ export interface WorkerRecord {
   status: WorkerState;
   max_open_deliveries: number;
   open_deliveries: number;
+  /** What it offers to do; null: it did not say, which means OpenCrow. */
+  executors: ExecutorKind[] | null;
   version: string | null;
   last_heartbeat_at: Date | null;
   suspect_since: Date | null;
@@ -151,8 +155,8 @@ export interface WorkerRecord {
 
 export async function listWorkers(db: Queryable): Promise<WorkerRecord[]> {
   return db.query<WorkerRecord>(
-    `SELECT w.worker_id, w.pool_id, w.display_name, w.status, w.max_open_deliveries, w.version, w.last_heartbeat_at,
-       w.suspect_since, w.suspect_probe_at,
+    `SELECT w.worker_id, w.pool_id, w.display_name, w.status, w.max_open_deliveries, w.executors, w.version,
+       w.last_heartbeat_at, w.suspect_since, w.suspect_probe_at,
        (SELECT count(*)::int FROM deliveries d WHERE d.worker_id = w.worker_id AND d.slot_until > clock_timestamp()) AS open_deliveries
      FROM workers w ORDER BY w.pool_id, w.worker_id`,
   );

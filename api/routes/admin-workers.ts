@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { Problem } from '../../contracts/problems';
-import { WORKER_STATES } from '../../contracts/terminology';
+import { EXECUTORS, WORKER_STATES } from '../../contracts/terminology';
 import { trustAgain } from '../../ledger/suspect-slot';
 import { listWorkers, type WorkerRecord } from '../../ledger/workers';
 import { operatorReason } from '../fields';
@@ -14,6 +14,8 @@ const workerAnswer = z
     status: z.enum(WORKER_STATES),
     max_open_deliveries: z.int(),
     open_deliveries: z.int(),
+    /** What it offers to do; null: it did not say, which means OpenCrow. */
+    executors: z.array(z.enum(EXECUTORS)).nullable(),
     version: z.string().nullable(),
     last_heartbeat_at: z.iso.datetime().nullable(),
     /** Since when its slot waits for a probe, after a lost delivery. */

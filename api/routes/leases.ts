@@ -1,10 +1,22 @@
 import { z } from 'zod';
 import { workloadId } from '../../contracts/ids';
 import { WORKLOAD_STATES } from '../../contracts/terminology';
-import { completeRequest, failRequest, intentRequest, releaseRequest } from '../../contracts/worker-protocol';
-import type { LeaseOutcome } from '../../contracts/worker-protocol';
+import type { ExecutionHandle } from '../../contracts/execution';
+import {
+  completeRequest,
+  failRequest,
+  finishRequest,
+  intentRequest,
+  releaseRequest,
+  renewRequest,
+} from '../../contracts/worker-protocol';
+import type { FinishRequest, LeaseOutcome } from '../../contracts/worker-protocol';
 import { debugPoint } from '../../domain/debug-point';
-import { failLease, recordIntent, releaseLease, reportWrite, type FencedWrite } from '../../ledger/deliveries';
+import { failLease, recordIntent, releaseLease, reportWrite } from '../../ledger/deliveries';
+import type { FencedWrite } from '../../ledger/fenced-write';
+import { finishCommand } from '../../ledger/finish-command';
+import { unsentOf } from '../../ledger/outbox';
+import { renewLease } from '../../ledger/renew-lease';
 import type { WorkerPrincipal } from '../../ledger/workers';
 import type { RouteDeps } from '../app-deps';
 import { route } from '../route';
@@ -16,6 +28,9 @@ export const leaseHeaders = z.object({
 });
 const tag = 'Worker protocol';
 export const leaseAccess = { kind: 'worker', scope: 'work.write' } as const;
+
+/** An envelope quotes the whole command. */
+const MAX_FINISH_BYTES = 2 * 1024 * 1024;
 
 const outcomeAnswer = z
   .object({
@@ -57,18 +72,57 @@ const intentRoute = route({
   },
   problems: ['lease.token_required', 'lease.stale', 'workload.not_needed', 'delivery.maybe_written'],
   handle: async (request) => {
-    const granted = await recordIntent(request.deps.db, writeOf(request), request.body.intent_key);
+    const { db, config } = request.deps;
+    const granted = await recordIntent(db, writeOf(request), request.body.intent_key, config?.commandLeaseMs);
     debugPoint('intent-committed');
     return { status: 200, body: granted };
   },
 });
 
+const renewRoute = route({
+  method: 'post',
+  path: '/api/workers/{worker_id}/leases/{work_id}/renew',
+  operationId: 'renewLease',
+  tag,
+  summary: 'The command is under way',
+  description:
+    'Sent every third of the lease’s life. `lease.stale`: the lease is over or the workload was cancelled; end the command.',
+  access: { kind: 'worker', scope: 'work.renew' },
+  params: leaseParams,
+  headers: leaseHeaders,
+  body: { 'application/json': renewRequest },
+  answers: {
+    200: {
+      description: 'The lease lives on.',
+      schema: z
+        .object({
+          state: z.enum(WORKLOAD_STATES),
+          expires_at: z.iso.datetime(),
+          ttl_ms: z.number(),
+          /** The runner has called: ask it now. */
+          runner_done: z.literal(true).optional(),
+        })
+        .meta({ id: 'LeaseRenewed' }),
+    },
+  },
+  problems: ['lease.token_required', 'lease.stale', 'workload.state_conflict', 'worker.paused', 'worker.pending'],
+  handle: async (request) => {
+    const { db, config, wakes } = request.deps;
+    const renewal = { running: request.body.running, target: request.body.target as ExecutionHandle | undefined };
+    const { answer, wake } = await renewLease(db, writeOf(request), renewal, config?.commandLeaseMs);
+    debugPoint('renewal-committed');
+    if (wake) wakes.send(unsentOf(wake));
+    return { status: 200, body: answer };
+  },
+});
+
 /** The lease routes that answer where the workload stands. */
 const reportRoute = <Body extends z.ZodObject>(
-  action: 'complete' | 'release' | 'fail',
+  action: 'complete' | 'release' | 'fail' | 'finish',
   summary: string,
   body: Body,
   report: (deps: RouteDeps, write: FencedWrite, body: z.output<Body>) => Promise<LeaseOutcome>,
+  maxBodyBytes?: number,
 ) =>
   route({
     method: 'post',
@@ -80,6 +134,7 @@ const reportRoute = <Body extends z.ZodObject>(
     params: leaseParams,
     headers: leaseHeaders,
     body: { 'application/json': body },
+    ...(maxBodyBytes !== undefined && { maxBodyBytes }),
     answers: { 200: { description: 'Where the workload stands now.', schema: outcomeAnswer } },
     problems: ['lease.token_required', 'lease.stale', 'workload.state_conflict'],
     handle: async (request) => ({
@@ -99,5 +154,17 @@ export const leaseRoutes = [
   ),
   reportRoute('fail', 'This workload cannot be handed over', failRequest, ({ db }, write, body) =>
     failLease(db, write, body),
+  ),
+  renewRoute,
+  reportRoute(
+    'finish',
+    'The command has ended, or was not run',
+    finishRequest,
+    async ({ db }, write, body) => {
+      const outcome = await finishCommand(db, write, body as FinishRequest);
+      debugPoint('finish-committed');
+      return outcome;
+    },
+    MAX_FINISH_BYTES,
   ),
 ];

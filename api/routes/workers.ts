@@ -1,11 +1,14 @@
 import { z } from 'zod';
+import { executionHandle } from '../../contracts/execution';
 import { workloadId } from '../../contracts/ids';
 import { LIFECYCLE_EFFECTS, lifecycleBatch, type LifecycleResults } from '../../contracts/lifecycle';
 import { Problem } from '../../contracts/problems';
+import { runSpec } from '../../contracts/run';
 import { EXECUTORS, WORKLOAD_STATES } from '../../contracts/terminology';
-import { claimRequest, heartbeatRequest, workerSelf } from '../../contracts/worker-protocol';
+import { claimRequest, heartbeatRequest, overRequest, workerSelf } from '../../contracts/worker-protocol';
 import { debugPoint } from '../../domain/debug-point';
 import { claim } from '../../ledger/claims';
+import { runsOver } from '../../ledger/command-runs';
 import { noteExecutorRestart } from '../../ledger/executor-restart';
 import { recordLifecycle } from '../../ledger/lifecycle';
 import { unsentOf } from '../../ledger/outbox';
@@ -54,6 +57,7 @@ const heartbeatRoute = route({
       version: body.version,
       currentLoad: body.current_load,
       lastErrorCode: body.last_error_code,
+      executors: body.executors,
     });
     return {
       status: 200,
@@ -86,6 +90,18 @@ const claimAnswer = z
         /** Secret; shown this once. */
         token: z.string(),
         offered: z.array(z.object({ hook: z.string(), operations: z.array(z.string()) })),
+      })
+      .optional(),
+    /** The command to run; only for command executors. */
+    run: runSpec.optional(),
+    /** A runner has the job already: no intent, nothing submitted, only its end waited for. */
+    resume: z.object({ target: executionHandle }).optional(),
+    /** Where a runner may say that its job is done, and the secret it signs with. */
+    runner_callback: z
+      .object({
+        path: z.string(),
+        /** Secret; of this delivery. */
+        secret: z.string(),
       })
       .optional(),
     /** Events that this work covers beside its own; the newest ids first. */
@@ -124,6 +140,8 @@ const claimRoute = route({
     const lease = await claim(deps.db, principal, body.work_id, {
       executorRestarted: body.executor_restarted ?? false,
       claimKey: body.claim_key,
+      commandTtlMs: deps.config?.commandLeaseMs,
+      signingKey: deps.webhooks.signingKey,
     });
     debugPoint('claim-committed');
     return { status: 201, body: lease };
@@ -162,5 +180,19 @@ const lifecycleRoute = route({
   },
 });
 
+const overRoute = route({
+  method: 'post',
+  path: '/api/workers/{worker_id}/deliveries/over',
+  operationId: 'askWhatIsOver',
+  tag,
+  summary: 'Which of these runs does nobody wait for any more?',
+  description: 'For removing what a worker that died has left. Keys that no delivery can have are not judged.',
+  access: { kind: 'worker', scope: 'work.claim' },
+  params,
+  body: { 'application/json': overRequest },
+  answers: { 200: { description: 'Those that are over.', schema: z.object({ over: z.array(z.string()) }) } },
+  handle: async ({ deps, body }) => ({ status: 200, body: { over: await runsOver(deps.db, body.run_keys) } }),
+});
+
 /** The worker protocol but for leases. */
-export const workerRoutes = [selfRoute, heartbeatRoute, claimRoute, lifecycleRoute];
+export const workerRoutes = [selfRoute, heartbeatRoute, claimRoute, lifecycleRoute, overRoute];

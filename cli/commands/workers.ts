@@ -23,12 +23,13 @@ export async function runWorkersList(config: ConfigOf<'workers list'>): Promise<
     worker.worker_id,
     worker.pool_id,
     worker.status,
+    (worker.executors ?? ['opencrow']).join(','),
     `${worker.open_deliveries}/${worker.max_open_deliveries}`,
     worker.last_heartbeat_at?.toISOString() ?? 'never',
     worker.suspect_since ? `since ${worker.suspect_since.toISOString()}` : '-',
     worker.version ?? '-',
   ]);
-  console.log(table(['WORKER', 'POOL', 'STATE', 'OPEN', 'HEARTBEAT', 'SUSPECT', 'VERSION'], rows));
+  console.log(table(['WORKER', 'POOL', 'STATE', 'OFFERS', 'OPEN', 'HEARTBEAT', 'SUSPECT', 'VERSION'], rows));
 }
 
 /** `workloadd workers clear-suspect` */

@@ -35,6 +35,9 @@ function derived(signingKey: Secret, of: readonly (string | number)[]): Secret {
   return new Secret(`whsec_${createHmac('sha256', signingKey.reveal()).update(text).digest('base64')}`);
 }
 
+/** Where a runner says that the job of a delivery is done, below the api's own address. */
+export const runnerCallbackPath = (deliveryId: string): string => `/api/runner-callbacks/${deliveryId}`;
+
 /** The secrets that count now: the present one, and for a while after a rotation the one before. */
 export function secretsInForce(
   signingKey: Secret,

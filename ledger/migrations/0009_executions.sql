@@ -8,11 +8,16 @@ ALTER TABLE deliveries
   ADD COLUMN target text,
   -- The execution envelope, JSON text; NULL while it runs and for executors that leave none.
   ADD COLUMN execution text,
+  -- Hash of the lease token that told of its end, so that a repeat is known; NULL until then.
+  ADD COLUMN finished_by bytea,
   -- When the runner called to say that its job is done.
   ADD COLUMN runner_done_at timestamptz;
 
 -- What the worker offers to do; NULL: it was never said, which means OpenCrow.
 ALTER TABLE workers ADD COLUMN executors text[];
+
+-- For leases that nobody renewed.
+CREATE INDEX leases_run_out ON leases (expires_at) WHERE closed_at IS NULL AND delivery IS NOT NULL;
 
 -- What a delivery left, one row a file. The bytes are in the artifact store, at <workload_id>/<delivery>/<name>.
 CREATE TABLE artifacts (

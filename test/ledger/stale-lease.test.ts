@@ -1,5 +1,6 @@
 import { MAX_ATTEMPTS } from '../../domain/workload-state';
-import { failLease, recordIntent, releaseLease, reportWrite, type FencedWrite } from '../../ledger/deliveries';
+import { failLease, recordIntent, releaseLease, reportWrite } from '../../ledger/deliveries';
+import type { FencedWrite } from '../../ledger/fenced-write';
 import { eventually } from '../support/eventually';
 import { FreshLedger, intentKey, problemOf, refusal } from '../support/fresh-ledger';
 

@@ -8,7 +8,7 @@ import { DEFAULT_DEADLINES } from '../../contracts/deadlines';
 import type { RuleSnapshot } from '../../contracts/policy';
 import type { RunSpec } from '../../contracts/run';
 import { Problem, type ProblemCode } from '../../contracts/problems';
-import type { LifecycleStatus } from '../../contracts/terminology';
+import { isCommandExecutor, type ExecutorKind, type LifecycleStatus } from '../../contracts/terminology';
 import type { Claim, IntentGranted } from '../../contracts/worker-protocol';
 import type { WorkloadView } from '../../contracts/workflow';
 import type { FlowKeys } from '../../domain/policy/flow-keys';
@@ -18,7 +18,8 @@ import { admit, type Evaluate } from '../../ledger/admission';
 import { claim } from '../../ledger/claims';
 import type { ClaimOptions } from '../../ledger/grant-lease';
 import { Database, type Queryable } from '../../ledger/database';
-import { recordIntent, type FencedWrite } from '../../ledger/deliveries';
+import { recordIntent } from '../../ledger/deliveries';
+import type { FencedWrite } from '../../ledger/fenced-write';
 import type { LeaseRow } from '../../ledger/lease';
 import { recordLifecycle, type RecordedLifecycle } from '../../ledger/lifecycle';
 import { migrate } from '../../ledger/migrate';
@@ -36,8 +37,6 @@ import { policyText } from './policy';
 export interface TestRule {
   decision?: RuleSnapshot['decision'];
   pool?: string;
-  executor?: RuleSnapshot['to']['executor'];
-  run?: RunSpec;
   /** Milliseconds; the bounds of the policy language do not apply. */
   deadlines?: Partial<RuleSnapshot['deadlines']>;
   retry?: RuleSnapshot['retry'];
@@ -46,6 +45,10 @@ export interface TestRule {
   dedupe?: { key: string; window?: number; on_duplicate?: OnDuplicate };
   flow?: Partial<FlowSnapshot>;
   flowKeys?: FlowKeys<string>;
+  /** Default `opencrow`. */
+  executor?: ExecutorKind;
+  /** Of a command; the rest of it is that of {@link aRun}. */
+  run?: Partial<RunSpec>;
   id?: string;
 }
 
@@ -60,6 +63,8 @@ export interface DeliveryRow {
   ended_at: Date | null;
   double_execution: boolean;
   suspect_since: Date | null;
+  target: string | null;
+  execution: string | null;
 }
 
 /** A row of `audit`. */
@@ -239,6 +244,14 @@ export class FreshLedger {
     );
   }
 
+  /** Moves the end of the workload's lease into the past: nobody renewed it. */
+  async outliveLease(workId: string): Promise<void> {
+    await this.db.query(
+      "UPDATE leases SET expires_at = clock_timestamp() - interval '2 milliseconds' WHERE work_id = $1",
+      [workId],
+    );
+  }
+
   /**
    * Holds the workload's lock without changing it, starts `call`, and lets go once `call` waits for the lock and `until` (a
    * SQL condition, default none) is true.
@@ -265,6 +278,23 @@ export class FreshLedger {
     );
   }
 }
+
+/** A command that prints a word. */
+export const aRun = (fields: Partial<RunSpec> = {}): RunSpec => ({
+  command: 'echo',
+  args: ['done'],
+  cwd: '.',
+  sandbox: 'default',
+  timeout: null,
+  image: null,
+  digest: null,
+  endpoint: null,
+  job_id: null,
+  env: null,
+  rerunnable: false,
+  completion: 'poll',
+  ...fields,
+});
 
 /** True once another connection waits for a lock of this transaction, and a further SQL condition holds. */
 export async function isBlocking(tx: Queryable, condition = 'true'): Promise<boolean> {
@@ -305,7 +335,7 @@ function evaluateAs(rule: TestRule): Evaluate {
       rule: snapshot,
       dedupeKey: rule.dedupe?.key ?? null,
       grants: rule.grants ?? [],
-      run: rule.run ?? null,
+      run: rule.run || isCommandExecutor(rule.executor ?? null) ? aRun(rule.run) : null,
       ...(rule.flow && { flowKeys: rule.flowKeys ?? {} }),
       trace: [{ ruleId: snapshot.id, outcome: 'matched' }],
     });

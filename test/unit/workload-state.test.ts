@@ -53,6 +53,7 @@ function play(start: WorkloadProgress, steps: [number, Fact][]): { last: Workloa
   return { last, path };
 }
 
+const EXECUTED = ['completed', 'failed', 'refused', 'lost'] as const;
 const anyGate = fc.option(fc.constantFrom(...GATES));
 const anyFact: fc.Arbitrary<Fact> = fc.oneof(
   fc
@@ -75,6 +76,10 @@ const anyFact: fc.Arbitrary<Fact> = fc.oneof(
   fc
     .tuple(fc.integer({ min: 0, max: 4 }), fc.constantFrom(...LIFECYCLE_STATUSES))
     .map(([delivery, status]): Fact => ({ type: 'lifecycle', delivery, status })),
+  fc
+    .tuple(fc.integer({ min: 0, max: 4 }), fc.constantFrom(...EXECUTED))
+    .map(([delivery, outcome]): Fact => ({ type: 'executed', delivery, outcome, reason: outcome })),
+  fc.constant<Fact>({ type: 'lease_expired' }),
   fc.constantFrom(...TERMINAL_STATUSES).map((outcome): Fact => ({ type: 'resolved', outcome })),
 );
 const story = fc.array(fc.tuple(fc.integer({ min: 0, max: 900 }), anyFact), { maxLength: 40 });
@@ -130,6 +135,31 @@ describe('any facts in any order', () => {
             ? -1
             : 0,
       );
+    });
+  });
+
+  test('a command is ended by its own delivery alone, and only while it is under way', () => {
+    forEveryStep((before, fact, now) => {
+      const { path, next } = transition(before, fact, now);
+      if (fact.type === 'executed' && path.length > 0) {
+        expect(fact.delivery).toBe(before.delivery);
+        expect(['delivered', 'running', 'preempted']).toContain(before.state);
+        expect(path[0]).toBe(fact.outcome);
+        expect(next.state === 'queued').toBe(path.length > 1);
+        if (path.length > 1) expect(before.terms.redeliverOn).toContain(fact.outcome);
+      }
+      if (fact.type === 'lease_expired' && path.length > 0) {
+        expect(['delivered', 'running', 'preempted']).toContain(before.state);
+        expect(path).toEqual(next.state === 'queued' ? ['lost', 'queued'] : ['lost']);
+      }
+    });
+  });
+
+  test('what may still run is said of cancelled workloads alone, until its end is reported', () => {
+    forEveryStep((before, fact, now) => {
+      const { next } = transition(before, fact, now);
+      if (next.mayStillRun) expect(next.state).toBe('cancelled');
+      if (before.mayStillRun && !next.mayStillRun) expect(['executed', 'redelivered']).toContain(fact.type);
     });
   });
 
@@ -328,6 +358,48 @@ describe('waiting for a turn', () => {
       [1, { type: 'intent' }],
     ]).last;
     expect(transition(running, superseded, 2)).toMatchObject({ reason: 'superseded', next: { mayStillRun: true } });
+  });
+});
+
+describe('the end of a command', () => {
+  const under: [number, Fact][] = [
+    [0, dispatch],
+    [1, { type: 'intent' }],
+    [2, lifecycle('running')],
+  ];
+  const executed = (outcome: (typeof EXECUTED)[number], delivery = 1): Fact => ({
+    type: 'executed',
+    delivery,
+    outcome,
+    reason: `command_${outcome}`,
+  });
+
+  test.each(EXECUTED)('is %s as its envelope says', (outcome) => {
+    const { last } = play(accepted(), under);
+    expect(transition(last, executed(outcome), 3)).toMatchObject({ path: [outcome], reason: `command_${outcome}` });
+  });
+
+  test('is not known when its worker is gone, and it runs again only by the rule', () => {
+    const expired: Fact = { type: 'lease_expired' };
+    expect(transition(play(accepted(), under).last, expired, 3)).toMatchObject({
+      path: ['lost'],
+      reason: 'lease_expired',
+      next: { closed: false, deadline: { kind: 'late' } },
+    });
+    const rerunnable = accepted({ redeliverOn: ['lost'], maxDeliveries: 2 });
+    expect(transition(play(rerunnable, under).last, expired, 3).path).toEqual(['lost', 'queued']);
+  });
+
+  test('that was refused is never tried again, whatever the rule redelivers', () => {
+    const { last } = play(accepted({ redeliverOn: ['lost', 'failed'], maxDeliveries: 3 }), under);
+    expect(transition(last, executed('refused'), 3)).toMatchObject({ path: ['refused'], next: { closed: true } });
+  });
+
+  test('of a cancelled one says that it runs no more, once', () => {
+    const { last } = play(accepted(), [...under, [3, { type: 'cancelled' }]]);
+    const over = transition(last, executed('failed'), 4);
+    expect(over).toMatchObject({ path: [], next: { state: 'cancelled', mayStillRun: false } });
+    expect(transition(over.next, executed('failed'), 5).verdict).toBe('conflict');
   });
 });
 

@@ -1,0 +1,109 @@
+import type { ExecutionEnvelope } from '../contracts/execution';
+import { Problem } from '../contracts/problems';
+import type { RunSpec } from '../contracts/run';
+import { isCommandExecutor } from '../contracts/terminology';
+import type { FinishRequest, LeaseOutcome } from '../contracts/worker-protocol';
+import {
+  envelopeFaults,
+  evidenceDigest,
+  exitCodeOf,
+  reportedEnd,
+  type ReportedEnd,
+} from '../domain/execution/reported-end';
+import { secretHash } from '../domain/secret';
+import { completeArtifacts } from './artifacts';
+import { applyFact } from './change';
+import type { Database, Queryable } from './database';
+import { underLock, type FencedWrite } from './fenced-write';
+import { StaleLease, staleness, type LeaseRow } from './lease';
+import { waitMs, type WorkloadRow } from './workload-row';
+
+/**
+ * Takes a worker's report of how its command ended: keeps the envelope, and decides the workload by it. Under a lease that holds;
+ * of a cancelled workload also under the one the cancel closed. A repeat is answered and changes nothing.
+ */
+export async function finishCommand(db: Database, write: FencedWrite, report: FinishRequest): Promise<LeaseOutcome> {
+  return underLock(db, write, 'finish', async (tx, row, lease) => {
+    if (await isRepeat(tx, write, report.envelope)) return standing(row);
+    refuseUnlessHeld(row, lease, write);
+    if (lease!.delivery === null || !isCommandExecutor(row.executor)) {
+      throw new Problem('workload.state_conflict', 'No command was begun under this lease.', {
+        extra: { state: row.state },
+      });
+    }
+    await refuseUnlessItsRun(tx, row, report.envelope);
+    const end = reportedEnd(report);
+    await keep(tx, row, write, report, end);
+    const change = await applyFact(
+      tx,
+      row,
+      { type: 'executed', delivery: row.delivery, ...end },
+      {
+        actor: `worker:${write.principal.workerId}`,
+        wake: false,
+        detail: {
+          status: report.envelope.status,
+          exit_code: exitCodeOf(report.envelope),
+          evidence_sha256: evidenceDigest(report.envelope),
+        },
+      },
+    );
+    return standing(change.row);
+  });
+}
+
+const standing = (row: WorkloadRow): LeaseOutcome => ({ state: row.state, wait_ms: waitMs(row) });
+
+/** The same report came before under the same lease, which may be another's by now. */
+async function isRepeat(
+  tx: Queryable,
+  { workId, leaseToken, principal }: FencedWrite,
+  envelope: ExecutionEnvelope,
+): Promise<boolean> {
+  const [known] = await tx.query<{ execution: string }>(
+    'SELECT execution FROM deliveries WHERE workload_id = $1 AND finished_by = $2 AND worker_id = $3',
+    [workId, secretHash(leaseToken), principal.workerId],
+  );
+  return known?.execution === JSON.stringify(envelope);
+}
+
+function refuseUnlessHeld(row: WorkloadRow, lease: LeaseRow | null, write: FencedWrite): void {
+  const stale = staleness(lease, write.principal.workerId, write.leaseToken);
+  const cancelled = stale === 'closed' && row.state === 'cancelled' && row.may_still_run;
+  if (stale !== null && !(cancelled && lease!.delivery === row.delivery)) {
+    throw new StaleLease(stale, lease?.epoch ?? null, write.leaseToken);
+  }
+}
+
+async function refuseUnlessItsRun(tx: Queryable, row: WorkloadRow, envelope: ExecutionEnvelope): Promise<void> {
+  const [decision] = await tx.query<{ run: string | null }>('SELECT run FROM decisions WHERE workload_id = $1', [
+    row.workload_id,
+  ]);
+  if (decision?.run == null) throw new Problem('workload.state_conflict', 'The workload has no command.');
+  const errors = envelopeFaults(envelope, row.executor, JSON.parse(decision.run) as RunSpec);
+  if (errors.length > 0) {
+    throw new Problem('request.invalid', 'The envelope is not of the run that this lease is for.', { errors });
+  }
+}
+
+async function keep(
+  tx: Queryable,
+  row: WorkloadRow,
+  { leaseToken }: FencedWrite,
+  { envelope, output }: FinishRequest,
+  { outcome }: ReportedEnd,
+): Promise<void> {
+  await tx.query(
+    `UPDATE deliveries SET execution = $3, finished_by = $4, slot_until = NULL,
+       ended_at = coalesce(ended_at, clock_timestamp()),
+       write = CASE WHEN write = 'intended' THEN $5::text ELSE write END,
+       written_at = CASE WHEN write = 'intended' AND $5::text = 'written' THEN clock_timestamp() ELSE written_at END,
+       status = CASE WHEN status = 'cancelled' THEN $6 ELSE status END
+     WHERE workload_id = $1 AND number = $2`,
+    [row.workload_id, row.delivery, JSON.stringify(envelope), secretHash(leaseToken), WRITE_OF[outcome], outcome],
+  );
+  await completeArtifacts(tx, row.workload_id, row.delivery, output);
+}
+
+/** What a report of the end says of a start that nobody reported. */
+const WRITE_OF = { completed: 'written', failed: 'written', refused: 'intended', lost: 'unknown' } as const;
