@@ -31,7 +31,7 @@ const answer = async (path: string) => (await api.ask('GET', path)).body;
 const explain = async (id: string): Promise<unknown> => answer(`/api/workloads/${id}/explain`);
 const decisionOf = async (id: string) => (await answer(`/api/workloads/${id}`)).decision;
 
-test('a dry run, the record and the explanation show the command that the event makes of the rule', async () => {
+test('a dry run, the record, the explanation and the auditors’ view show the command that the event makes of the rule', async () => {
   const dry = await api.ask('POST', '/api/policy/evaluate', { json: { event: event() } });
   expect(dry.body).toMatchObject({ decision: 'dispatch', run: RUN });
   const id = await decided();
@@ -46,6 +46,8 @@ test('a dry run, the record and the explanation show the command that the event 
     rule: { run: { args: ['-C', { cel: 'event.data.folder' }] } },
     summary: expect.arrayContaining(['Its command is ["make","-C","a b"], under the sandbox profile default.']),
   });
+  const [row] = await api.db.query<{ run: string }>('SELECT run FROM audit_decisions WHERE workload_id = $1', [id]);
+  expect(JSON.parse(row!.run)).toEqual(RUN);
 });
 
 test('an admission that is run again keeps the command, whatever the policy says by then', async () => {
