@@ -5,7 +5,6 @@ import { sourceEvent } from '../../contracts/events';
 import { externalId } from '../../contracts/ids';
 import { Problem } from '../../contracts/problems';
 import { secretsInForce, webhookSecret } from '../../domain/webhooks/secrets';
-import { isSigned } from '../../domain/webhooks/signature';
 import { acceptEvent, type Accepted } from '../../ledger/accept';
 import { onceForKey } from '../../ledger/idempotency';
 import { closeEndpoint, endpointOf, openEndpoint, type WebhookEndpoint } from '../../ledger/webhook-endpoints';
@@ -15,6 +14,7 @@ import { readBytes } from '../body';
 import { cloudEvent } from '../cloud-events';
 import { CLOUD_EVENT, readEvents } from '../event-request';
 import { route, type RouteAnswer } from '../route';
+import { isSignedRequest } from '../signed-request';
 import { checkCallback, signingKeyOf } from '../webhook-settings';
 
 const params = z.object({ source: externalId });
@@ -135,18 +135,7 @@ async function signedEndpoint(
   const endpoint = known ?? NOBODY;
   if (webhooks.signingKey) {
     const secrets = secretsInForce(webhooks.signingKey(), secretKey(endpoint), endpoint.rotated_at, endpoint.now);
-    const single = (name: string): string => (typeof headers[name] === 'string' ? headers[name] : '');
-    const signed = isSigned(
-      secrets,
-      {
-        'webhook-id': single('webhook-id'),
-        'webhook-timestamp': single('webhook-timestamp'),
-        'webhook-signature': single('webhook-signature'),
-      },
-      bytes,
-      Date.now() / 1000,
-    );
-    if (signed && known && WEBHOOK_ID.test(single('webhook-id'))) return known;
+    if (isSignedRequest(secrets, headers, bytes) && known) return known;
   }
   auth.backoff.check(address, endpointId);
   auth.backoff.failed(address, endpointId);
@@ -155,8 +144,6 @@ async function signedEndpoint(
     'There is no such endpoint, or this is not signed with its secret within the last 5 minutes.',
   );
 }
-
-const WEBHOOK_ID = /^[\x21-\x7e]{1,255}$/;
 
 /** Event and the memory of its `webhook-id` are one transaction; the wake after its commit. */
 async function accept(

@@ -16,6 +16,7 @@ import { outputRoutes } from './output';
 import { policyRoutes } from './policy';
 import { policyDiffRoutes } from './policy-diff';
 import { replayRoutes } from './replay';
+import { runnerCallbackRoutes } from './runner-callbacks';
 import { sourceStateRoutes } from './source-state';
 import { subscriptionRoutes } from './subscriptions';
 import { whoamiRoutes } from './whoami';
@@ -48,6 +49,7 @@ export const ROUTES: readonly Route[] = [
   ...subscriptionRoutes,
   ...callbackSecretRoutes,
   ...inboundWebhookRoutes,
+  ...runnerCallbackRoutes,
   ...auditRoutes,
   ...policyDiffRoutes,
   ...workerRoutes,
