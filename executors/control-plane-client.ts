@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { outputKept, type OutputStream } from '../contracts/artifacts';
 import type { ExecutionEnvelope, ExecutionHandle } from '../contracts/execution';
 import type { LifecycleRecord, LifecycleResults } from '../contracts/lifecycle';
 import type { Secret } from '../contracts/secret';
@@ -68,6 +69,7 @@ interface Call<T> {
   method: 'GET' | 'POST';
   path: string;
   answer: z.ZodType<T>;
+  /** Bytes are sent as they are, anything else as JSON. */
   body?: unknown;
   leaseToken?: Secret;
 }
@@ -110,6 +112,16 @@ export class ControlPlaneClient {
   /** A command has ended, or was not run. */
   finish(lease: Lease, end: CommandEnd): Promise<LeaseOutcome> {
     return this.#lease(lease, 'finish', leaseOutcomeAnswer, end);
+  }
+
+  /** The command printed these bytes, from `offset` of the stream on. Answers how many of the stream are kept. */
+  appendOutput(
+    lease: Lease,
+    { stream, offset }: { stream: OutputStream; offset: number },
+    bytes: Uint8Array,
+  ): Promise<{ size: number }> {
+    const path = `leases/${encodeURIComponent(lease.workId)}/output?stream=${stream}&offset=${offset}`;
+    return this.#call({ method: 'POST', path, answer: outputKept, body: bytes, leaseToken: lease.token });
   }
 
   /** Nothing was handed over, proven. */
@@ -164,10 +176,10 @@ export class ControlPlaneClient {
         headers: {
           accept: 'application/json',
           authorization: `Bearer ${this.options.credential().reveal()}`,
-          ...(call.body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...(call.body === undefined ? {} : { 'content-type': mediaTypeOf(call.body) }),
           ...(call.leaseToken ? { 'lease-token': call.leaseToken.reveal() } : {}),
         },
-        ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
+        ...(call.body === undefined ? {} : { body: isBytes(call.body) ? call.body : JSON.stringify(call.body) }),
         timeoutMs: this.#timeoutMs,
       });
     } catch (error) {
@@ -175,6 +187,9 @@ export class ControlPlaneClient {
     }
   }
 }
+
+const isBytes = (body: unknown): body is Uint8Array => body instanceof Uint8Array;
+const mediaTypeOf = (body: unknown): string => (isBytes(body) ? 'application/octet-stream' : 'application/json');
 
 function parseJson(text: string): unknown {
   try {

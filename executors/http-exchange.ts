@@ -7,7 +7,7 @@ export interface HttpRequest {
   url: string;
   method: 'GET' | 'POST' | 'DELETE';
   headers: Record<string, string>;
-  body?: string;
+  body?: string | Uint8Array;
   /** For the whole exchange, the answer's body included, milliseconds. */
   timeoutMs: number;
   /** Ends the exchange with code `aborted`. */

@@ -340,6 +340,7 @@ in
         requires = [ "opencrow-workloadd-setup.service" ];
         environment = ledgerEnvironment // {
           WORKLOADD_LISTEN = cfg.listenAddr;
+          WORKLOADD_ARTIFACTS_DIR = "${stateDir}/artifacts";
         };
         serviceConfig = serving // {
           ExecStart = "${workloadd} api";

@@ -1,6 +1,8 @@
 import type { Logger } from 'pino';
 import { Registry, collectDefaultMetrics } from 'prom-client';
 import type { ApiConfig } from '../api/app-deps';
+import { FolderStore } from '../api/artifacts/folder-store';
+import { ArtifactKeeper } from '../api/artifacts/keeper';
 import { startServer, type ListenOptions, type RunningServer } from '../api/server';
 import { LanePump } from '../activities/lane-pump';
 import { createWakeRelay } from '../api/wake-relay';
@@ -13,6 +15,8 @@ export interface ApiProcessOptions {
   temporal: TemporalClient;
   listen: ListenOptions;
   config: ApiConfig;
+  /** Where what commands print is kept, and for how long, milliseconds; null: it is not. */
+  artifacts: { folder: string; retainMs: number } | null;
   logger: Logger;
 }
 
@@ -20,7 +24,10 @@ export interface ApiProcessOptions {
  * Starts the relay, which tells Temporal of committed facts. It works whether or not Temporal is there. Stop it before the
  * ledger and the client are closed.
  */
-export function startRelay(parts: RunningParts, options: Omit<ApiProcessOptions, 'listen' | 'config'>): Relay {
+export function startRelay(
+  parts: RunningParts,
+  options: Omit<ApiProcessOptions, 'listen' | 'config' | 'artifacts'>,
+): Relay {
   const { db, temporal, logger } = options;
   const relay = createWakeRelay({ db, client: temporal.client, logger: logger.child({ component: 'relay' }) });
   relay.start();
@@ -33,17 +40,23 @@ export type Relay = ReturnType<typeof createWakeRelay>;
 export async function startApi(
   parts: RunningParts,
   relay: Relay,
-  { db, temporal, listen, config, logger }: ApiProcessOptions,
+  { db, temporal, listen, config, artifacts, logger }: ApiProcessOptions,
 ): Promise<RunningServer> {
+  const store = artifacts ? FolderStore.open(artifacts.folder) : undefined;
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const lanes = new LanePump({ db, wakes: relay, logger });
   parts.add('lanes', { stop: () => lanes.stop() });
-  const deps = { db, wakes: lanes, temporalReady: () => temporal.ready(), logger, registry, config };
+  const deps = { db, wakes: lanes, temporalReady: () => temporal.ready(), logger, registry, artifacts: store, config };
   const server = await startServer({ listen, deps }).catch((error: unknown) => {
     throw listenProblem(error, listen);
   });
   parts.add('api', { stop: (graceMs) => server.close(graceMs) });
+  if (artifacts && store) {
+    const keeper = new ArtifactKeeper({ db, store, retainMs: artifacts.retainMs, logger });
+    parts.add('artifacts', { stop: () => keeper.stop() });
+    keeper.start();
+  }
   logger.info({ url: server.url }, 'the api listens');
   return server;
 }

@@ -33,6 +33,8 @@ export interface UpOptions {
   api: ApiConfig;
   /** Without a signing key the data dir's own is taken. */
   webhooks: WebhookSettings;
+  /** Where what commands print is kept (undefined: below the data dir), and for how long, milliseconds. */
+  artifacts: { folder: string | undefined; retainMs: number };
   /** Null starts an embedded Postgres in the data dir. */
   ledger: LedgerTarget | null;
   databaseSchema?: string | undefined;
@@ -67,7 +69,7 @@ export async function startUp(options: UpOptions, context: ProcessContext): Prom
   const { parts, logger } = context;
   const dataDir = await openDataDir(options.dataDir);
   parts.add('data dir lock', { stop: () => dataDir.release() });
-  closeContents(dataDir.path, ['workers']);
+  closeContents(dataDir.path, ['workers', 'artifacts']);
   const servers = await startServers(options, dataDir.path, context);
   const db = await openOwnLedger(options, servers.postgres, context);
   const target = options.temporal ?? {
@@ -87,7 +89,9 @@ export async function startUp(options: UpOptions, context: ProcessContext): Prom
   const { graceMs, suspectBackoffMs, sweeps, sealEveryMs } = options;
   startControl(parts, { db, temporal, target, suspectBackoffMs, sweeps, sealEveryMs, webhooks, graceMs, logger });
   const config = { ...options.api, webhooks };
-  const server = await startApi(parts, relay, { db, temporal, listen: options.listen, config, logger });
+  const { folder = path.join(dataDir.path, 'artifacts'), retainMs } = options.artifacts;
+  const artifacts = { folder, retainMs };
+  const server = await startApi(parts, relay, { db, temporal, listen: options.listen, config, artifacts, logger });
   const openCrow = openCrowPaths(options, dataDir.path);
   if (own) await startOwnWorker(options, { own, target, openCrow, dataDir: dataDir.path, port: server.port }, context);
   return {

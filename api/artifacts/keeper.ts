@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
-import { artifactsToCheck, deleteOldArtifacts, recordDigest } from '../../ledger/artifacts';
+import { artifactsToCheck, deleteOldArtifacts, recordDigest, type ArtifactKey } from '../../ledger/artifacts';
 import type { Database } from '../../ledger/database';
 import type { ArtifactStore } from './store';
 
@@ -17,6 +17,8 @@ export interface ArtifactKeeperOptions {
 const EVERY_MS = 2_000;
 /** Old bytes are looked for this often. */
 const RETENTION_MS = 60_000;
+/** After a failure, so that an outage does not fill the log. */
+const AFTER_FAILURE_MS = 30_000;
 
 /**
  * Compares the digests of what is kept with what the workers counted, and deletes what is old. Any number of processes with the same folder may
@@ -26,16 +28,20 @@ export class ArtifactKeeper {
   private timer: NodeJS.Timeout | undefined;
   private looking: Promise<void> = Promise.resolve();
   private retainedAt = -Infinity;
+  private failed = false;
   private stopped = false;
 
   constructor(private readonly options: ArtifactKeeperOptions) {}
 
   start(): void {
-    this.timer = setTimeout(() => {
-      this.looking = this.look().finally(() => {
-        if (!this.stopped) this.start();
-      });
-    }, this.options.everyMs ?? EVERY_MS);
+    this.timer = setTimeout(
+      () => {
+        this.looking = this.look().finally(() => {
+          if (!this.stopped) this.start();
+        });
+      },
+      this.failed ? AFTER_FAILURE_MS : (this.options.everyMs ?? EVERY_MS),
+    );
   }
 
   async stop(): Promise<void> {
@@ -45,6 +51,7 @@ export class ArtifactKeeper {
   }
 
   private async look(): Promise<void> {
+    this.failed = false;
     try {
       await checkDigests(this.options.db, this.options.store);
       if (performance.now() - this.retainedAt < RETENTION_MS) return;
@@ -54,6 +61,7 @@ export class ArtifactKeeper {
       // A full pass is followed by the next one at once.
       if (count === 0) this.retainedAt = performance.now();
     } catch (error) {
+      this.failed = true;
       const { name, code } = error as { name?: string; code?: unknown };
       this.options.logger.warn({ error: name, code }, 'artifacts were not looked after; the next look tries again');
     }

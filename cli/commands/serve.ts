@@ -30,7 +30,9 @@ export async function runApi(config: ConfigOf<'api'>): Promise<void> {
     start: async (context) => {
       const { db, temporal } = openStores(config, target, context);
       const relay = startRelay(context.parts, { db, temporal, logger });
-      await startApi(context.parts, relay, { db, temporal, listen: config.listen, config: apiConfig(config), logger });
+      const { listen, artifactsDir: folder, retainArtifacts: retainMs } = config;
+      const artifacts = folder === undefined ? null : { folder, retainMs };
+      await startApi(context.parts, relay, { db, temporal, listen, config: apiConfig(config), artifacts, logger });
       // It serves (503) while the ledger is away, and ends if the ledger turns out to be of another version.
       await ledgerIsReady(db, config, context);
     },

@@ -33,6 +33,7 @@ function upOptions(config: ConfigOf<'up'>): UpOptions {
     listen: config.listen,
     api: apiConfig(config),
     webhooks: webhookSettings(config),
+    artifacts: { folder: config.artifactsDir, retainMs: config.retainArtifacts },
     ledger: databaseUrl ? ledgerAt(databaseUrl().reveal(), databaseSchema, databasePoolSize) : null,
     databaseSchema,
     databasePoolSize,

@@ -16,6 +16,7 @@ const CONTROL = [
   'metrics',
 ] as const;
 const HTTP = ['listen', 'trustProxy', 'requestsPerMinute'] as const;
+const ARTIFACTS = ['artifactsDir', 'retainArtifacts'] as const;
 const WEBHOOKS = ['callbackHosts', 'callbackPrivate', 'signingKey'] as const;
 const BACKENDS = ['containerRuntimes', 'runnerToken', 'runnerPrivateHosts'] as const;
 const OPENCROW = ['triggerPipe', 'lifecycleSocket', 'lifecycleSocketMode', 'lifecycleSocketGroup', 'spoolDir'] as const;
@@ -34,9 +35,10 @@ export const COMMAND_OPTIONS = {
     'maxOpenDeliveries',
     ...SERVING,
     ...CONTROL,
+    ...ARTIFACTS,
     ...WEBHOOKS,
   ],
-  api: [...HTTP, 'autoMigrate', ...SERVING, ...WEBHOOKS],
+  api: [...HTTP, 'autoMigrate', ...SERVING, ...ARTIFACTS, ...WEBHOOKS],
   control: ['autoMigrate', ...SERVING, ...CONTROL, ...WEBHOOKS],
   worker: [
     'pool',
@@ -66,7 +68,7 @@ export const COMMAND_OPTIONS = {
   'policy check': [],
   'policy diff': [...SERVICE],
   'temporal setup': [],
-  doctor: ['dataDir', 'apiUrl', 'agentUser', 'triggerPipe', 'lifecycleSocket', 'spoolDir', ...LEDGER],
+  doctor: ['dataDir', 'apiUrl', 'agentUser', 'triggerPipe', 'lifecycleSocket', 'spoolDir', 'artifactsDir', ...LEDGER],
   verify: ['dataDir', ...LEDGER],
   'audit heads': ['dataDir', ...LEDGER],
   'audit archive': ['dataDir', ...LEDGER],

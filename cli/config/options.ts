@@ -163,6 +163,15 @@ export const OPTIONS = {
     doc: 'Idempotency keys, deleted source state, and lifecycle of unknown deliveries are forgotten after this time.',
     schema: duration('1d', '3650d'),
   }),
+  artifactsDir: optional('DIR', {
+    doc: 'Folder in which the api keeps what commands print. All api processes must have the same one, for example on a shared file system.',
+    derived: 'for `up`, `artifacts` below the data dir; without one, nothing is kept',
+    schema: filePath,
+  }),
+  retainArtifacts: withDefault('DURATION', '30d', {
+    doc: 'What the commands of a workload printed is deleted this long after its end. Size and digest stay.',
+    schema: duration('1h', '3650d'),
+  }),
   callbackHosts: withDefault('HOSTS', '', {
     doc: 'Hosts that callbacks and subscriptions may call, comma separated: `n8n.example.com`, `*.example.com`, `localhost:5678`. Without a port, 80 and 443. Empty: none, and events with a `callback_url` are refused. The same for api and control.',
     schema: allowedHosts,

@@ -112,7 +112,7 @@ function placesOf(config: ConfigOf<'doctor'>, further: readonly string[]): Place
     lifecycleSocket: path.resolve(config.lifecycleSocket ?? inDataDir('lifecycle.sock')),
     closed: [
       dataDir,
-      ...(config.spoolDir === undefined ? [] : [config.spoolDir]),
+      ...[config.spoolDir, config.artifactsDir].filter((each) => each !== undefined),
       ...ownDatabase(dataDir, config),
       ...secretFiles(process.env),
       ...further,

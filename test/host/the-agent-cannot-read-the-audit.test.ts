@@ -98,6 +98,7 @@ const canBeAgent =
         inData('workers', 'local'),
         inData('workers', 'local', 'leases'),
         inData('workers', 'local', 'lifecycle'),
+        inData('artifacts'),
         inData('postgres'),
         path.join(postgres, 'cluster'),
         path.join(postgres, 'sockets'),
