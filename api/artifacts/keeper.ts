@@ -75,11 +75,7 @@ export async function checkDigests(db: Database, store: ArtifactStore): Promise<
   return waiting.length;
 }
 
-async function digestOf(
-  store: ArtifactStore,
-  key: Parameters<ArtifactStore['read']>[0],
-  size: number,
-): Promise<string | null> {
+async function digestOf(store: ArtifactStore, key: ArtifactKey, size: number): Promise<string | null> {
   if (size > 0 && ((await store.size(key)) ?? 0) < size) return null;
   const hash = createHash('sha256');
   for await (const piece of store.read(key, 0, size)) hash.update(piece);
