@@ -104,6 +104,17 @@ test.each([
   expect(run.provenance.outcomeUnknown).toBeUndefined();
 });
 
+test('a command that exits as a runtime that failed is not known to have run, and is not told as its result', async () => {
+  const docker = standInDocker(temporaryFolder());
+  const { evidence, provenance } = await execute(
+    containerBackend(),
+    { command: 'sh', args: ['-c', 'exit 125'], cwd: temporaryFolder(), image: IMAGE },
+    { context: { hostEnv: docker.env } },
+  );
+  expect(evidence[0]).toBe('refused:runtime-unavailable');
+  expect(provenance.outcomeUnknown).toBe(true);
+});
+
 test('the next runtime is used only when it is configured', async () => {
   const docker = standInDocker(temporaryFolder());
   writeFileSync(path.join(docker.state, 'dead'), '');

@@ -1,57 +1,18 @@
 import { bundledProfile } from '../../domain/execution/sandbox-profiles';
-import type { ExecutionRequest } from '../../contracts/execution';
 import { ciBackend } from '../../executors/ci/ci-backend';
 import { containerBackend } from '../../executors/container/container-backend';
 import { nodeBackend } from '../../executors/node/node-backend';
 import { remoteBackend } from '../../executors/remote/remote-backend';
 import { standInRunner, type StandInRunner } from '../support/stand-in/runner';
 import { temporaryFolder } from '../support/temporary-folder';
+import { CONFORMANCE_CASES } from './conformance-cases';
 import { canonical, execute, standInDocker } from './harness';
-
-const SHA_EMPTY = 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
-const SHA_HELLO = 'sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03';
-const SHA_MIB_OF_NUL = 'sha256:30e14955ebf1352266dc2ff8067e68104607e750abb9d3b36582b8af909fcb58';
-
-const CASES: { name: string; request: Partial<ExecutionRequest>; status: string; digest?: string }[] = [
-  { name: 'prints a line', request: { command: 'printf', args: ['hello\n'] }, status: 'completed', digest: SHA_HELLO },
-  { name: 'prints nothing', request: { command: 'true' }, status: 'completed', digest: SHA_EMPTY },
-  { name: 'fails', request: { command: 'sh', args: ['-c', 'printf partly; exit 7'] }, status: 'failed' },
-  {
-    name: 'prints to stderr only',
-    request: { command: 'sh', args: ['-c', 'echo oops >&2'] },
-    status: 'completed',
-    digest: SHA_EMPTY,
-  },
-  {
-    name: 'prints bytes that are no text',
-    request: { command: 'printf', args: ['\\377\\376\\200a'] },
-    status: 'completed',
-  },
-  { name: 'ends in the middle of a character', request: { command: 'printf', args: ['ok\\303'] }, status: 'completed' },
-  {
-    name: 'begins with a byte order mark',
-    request: { command: 'printf', args: ['\\357\\273\\277x\\r\\n'] },
-    status: 'completed',
-  },
-  {
-    name: 'prints a MiB of NUL',
-    request: { command: 'head', args: ['-c', '1048576', '/dev/zero'] },
-    status: 'completed',
-    digest: SHA_MIB_OF_NUL,
-  },
-  {
-    name: 'has odd arguments',
-    request: { command: 'printf', args: ['%s|', 'a b', '', '"q"', "'", '*', '$HOME', 'ä\n'] },
-    status: 'completed',
-  },
-  { name: 'has a label', request: { command: 'true', label: 'nightly check' }, status: 'completed' },
-];
 
 let runner: StandInRunner;
 beforeAll(async () => void (runner = await standInRunner()));
 afterAll(() => runner.close());
 
-test.each(CASES)('a command that $name', async ({ request, status, digest }) => {
+test.each(CONFORMANCE_CASES)('a command that $name', async ({ request, status, exitCode, digest }) => {
   const cwd = temporaryFolder();
   const docker = standInDocker(temporaryFolder());
   const local = ['127.0.0.1'];
@@ -65,6 +26,7 @@ test.each(CASES)('a command that $name', async ({ request, status, digest }) => 
   const [node] = envelopes;
   expect(node.status).toBe(status);
   expect(node.evidence).toEqual(node.result.evidence);
+  if (exitCode !== undefined) expect(node.evidence[1]).toBe(`exitCode:${exitCode}`);
   if (digest) expect(node.evidence[2]).toBe(`stdoutSha256:${digest}`);
   for (const envelope of envelopes) expect(canonical(envelope)).toBe(canonical(node));
   expect(envelopes.map(({ provenance }) => provenance.handle?.ref)).toEqual([
