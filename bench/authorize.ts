@@ -14,7 +14,7 @@ import { startEmbeddedPostgres } from '../ledger/embedded-postgres';
 import { migrate } from '../ledger/migrate';
 import { activatePolicy } from '../ledger/policies';
 import { authenticateWorker, enrolWorker } from '../ledger/workers';
-import { closedLoop, round, sampleOf, type Sample } from './measure';
+import { interleaved, pairLine, type PairSample } from './measure';
 
 const POLICY = `version: 1
 default: { decision: ignore }
@@ -30,8 +30,8 @@ const BARE = 'UPDATE bare SET uses = uses + 1 WHERE id = $1 AND uses < 1000000 R
 
 export interface AuthorizeResult {
   report: string;
-  alone: { bare: Sample; authorize: Sample };
-  together: { bare: Sample; authorize: Sample };
+  alone: PairSample;
+  together: PairSample;
 }
 
 /**
@@ -47,14 +47,15 @@ export async function compareAuthorize(rounds: number, log: (text: string) => vo
     await db.query('CREATE TABLE bare (id integer PRIMARY KEY, uses integer NOT NULL)');
     await db.query('INSERT INTO bare SELECT id, 0 FROM generate_series(0, $1::integer - 1) id', [LANES]);
     const subjects = await prepare(db);
-    const bare = async (lane: number): Promise<void> => void (await db.query(BARE, [lane]));
-    const authorize = async (lane: number): Promise<void> => {
+    const bare = (lane: number): Promise<unknown> => db.query(BARE, [lane]);
+    const ours = async (lane: number): Promise<void> => {
       const answer = await authorizeCapability(db, { tenantId: 'default', actor: 'token:bench' }, subjects[lane]!);
       if (!answer.allowed) throw new Error(`refused: ${answer.reason}`);
     };
     log('authorizing');
-    const alone = await measure(rounds, 1, bare, authorize);
-    const together = await measure(rounds, LANES, bare, authorize);
+    const settings = { rounds, perRound: 200, warmUp: 50 };
+    const alone = await interleaved({ bare, ours }, { ...settings, inFlight: 1 });
+    const together = await interleaved({ bare, ours }, { ...settings, inFlight: LANES });
     return { alone, together, report: reportOf({ alone, together }) };
   } finally {
     await db.close();
@@ -94,36 +95,8 @@ async function prepare(db: Database): Promise<Subject[]> {
   return subjects;
 }
 
-const WARM_UP = 50;
-const PER_ROUND = 200;
-
-async function measure(
-  rounds: number,
-  lanes: number,
-  bare: (lane: number) => Promise<void>,
-  authorize: (lane: number) => Promise<void>,
-): Promise<{ bare: Sample; authorize: Sample }> {
-  const times = { bare: [] as number[], authorize: [] as number[] };
-  const run = async (work: (lane: number) => Promise<void>, count: number): Promise<number[]> => {
-    let next = 0;
-    const { durations } = await closedLoop(count, lanes, () => work(next++ % lanes));
-    return durations;
-  };
-  await run(bare, WARM_UP);
-  await run(authorize, WARM_UP);
-  for (let index = 0; index < rounds; index += 1) {
-    times.bare.push(...(await run(bare, PER_ROUND)));
-    times.authorize.push(...(await run(authorize, PER_ROUND)));
-  }
-  return { bare: sampleOf(times.bare), authorize: sampleOf(times.authorize) };
-}
-
 function reportOf({ alone, together }: Pick<AuthorizeResult, 'alone' | 'together'>): string {
-  const line = (name: string, { bare, authorize }: AuthorizeResult['alone']): string =>
-    [
-      `${name}  authorize p50 ${authorize.p50} ms, p99 ${authorize.p99} ms`,
-      `bare UPDATE … RETURNING p50 ${bare.p50} ms, p99 ${bare.p99} ms`,
-      `ratio p50 ${round(authorize.p50 / bare.p50)}, p99 ${round(authorize.p99 / bare.p99)} (goal p50 and p99 at most 2)`,
-    ].join('; ');
-  return [line('one at a time', alone), line('ten at once  ', together)].join('\n');
+  const names = { ours: 'authorize', bare: 'bare UPDATE … RETURNING' };
+  const goal = ' (goal p50 and p99 at most 2)';
+  return [pairLine('one at a time', names, alone) + goal, pairLine('ten at once  ', names, together) + goal].join('\n');
 }

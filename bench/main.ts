@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { compareAccept } from './accept';
 import { compareAuthorize } from './authorize';
 import { startBench } from './bench-system';
+import { compareExec } from './exec';
 import { benchVerify } from './verify';
 import { compareWholeWorkloads } from './whole-workloads';
 
@@ -41,6 +42,20 @@ const authorizeCommand = new Command('authorize')
   .option('--json', 'one JSON object on standard output')
   .action(authorize);
 
+const execCommand = new Command('exec')
+  .description(
+    'What running a command costs: the node backend beside a bare spawn; a whole workload beside a bare Temporal activity that spawns, ' +
+      'interleaved, with history events and database round trips counted; peak memory beside a bare pipe for 1, 8 and 31 MiB of output.',
+  )
+  .option('--rounds <n>', 'interleaved rounds of each', '5')
+  .option('--in-memory', 'a Temporal server that keeps nothing on disk')
+  .option('--json', 'one JSON object on standard output')
+  .action(async (flags: Pick<Flags, 'rounds' | 'inMemory' | 'json'>) => {
+    const settings = { rounds: Number(flags.rounds), inMemory: flags.inMemory ?? false };
+    const result = await compareExec(settings, log);
+    process.stdout.write(`${flags.json ? JSON.stringify(result) : result.report}\n`);
+  });
+
 const verifyCommand = new Command('verify')
   .description('Sealing, verifying and listing an audit, on a Postgres of its own.')
   .option('--rows <n>', 'rows of the audit', '200000')
@@ -64,6 +79,7 @@ new Command('bench')
   .option('--json', 'one JSON object on standard output')
   .action(main)
   .addCommand(authorizeCommand)
+  .addCommand(execCommand)
   .addCommand(verifyCommand)
   .parseAsync()
   .catch((error: unknown) => {

@@ -36,3 +36,43 @@ export async function closedLoop(
   await Promise.all(Array.from({ length: inFlight }, lane));
   return { durations, elapsed: performance.now() - start };
 }
+
+/** Something done twice: as anybody would, and by us. `lane` is which of those under way it is. */
+export interface Pair {
+  bare: (lane: number) => Promise<unknown>;
+  ours: (lane: number) => Promise<unknown>;
+}
+
+/** What {@link interleaved} measured. */
+export interface PairSample {
+  bare: Sample;
+  ours: Sample;
+}
+
+/** Times both, a round of one and a round of the other in turn, `inFlight` at once, after a warm-up. */
+export async function interleaved(
+  { bare, ours }: Pair,
+  { rounds, perRound, warmUp, inFlight }: { rounds: number; perRound: number; warmUp: number; inFlight: number },
+): Promise<PairSample> {
+  const times = { bare: [] as number[], ours: [] as number[] };
+  const run = async (work: Pair['bare'], count: number): Promise<number[]> => {
+    let next = 0;
+    return (await closedLoop(count, inFlight, async () => void (await work(next++ % inFlight)))).durations;
+  };
+  await run(bare, warmUp);
+  await run(ours, warmUp);
+  for (let index = 0; index < rounds; index += 1) {
+    times.bare.push(...(await run(bare, perRound)));
+    times.ours.push(...(await run(ours, perRound)));
+  }
+  return { bare: sampleOf(times.bare), ours: sampleOf(times.ours) };
+}
+
+/** One line: both samples and their ratios. */
+export function pairLine(name: string, names: { bare: string; ours: string }, { bare, ours }: PairSample): string {
+  return [
+    `${name}  ${names.ours} p50 ${ours.p50} ms, p99 ${ours.p99} ms`,
+    `${names.bare} p50 ${bare.p50} ms, p99 ${bare.p99} ms`,
+    `ratio p50 ${round(ours.p50 / bare.p50)}, p99 ${round(ours.p99 / bare.p99)}`,
+  ].join('; ');
+}

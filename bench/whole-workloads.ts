@@ -37,13 +37,15 @@ export async function post(system: BenchSystem, eventId: string): Promise<string
   return (JSON.parse(text) as { workload_id: string }).workload_id;
 }
 
-async function wholeWorkload(system: BenchSystem): Promise<void> {
-  const handle = system.temporal.workflow.getHandle(workflowIdOf(await post(system, randomUUID())));
+/** Posts an event, waits for its workload's end and returns its id. Fails when it did not complete. */
+export async function wholeWorkload(system: BenchSystem): Promise<string> {
+  const id = await post(system, randomUUID());
+  const handle = system.temporal.workflow.getHandle(workflowIdOf(id));
   for (;;) {
     try {
       const summary = (await handle.result()) as { state: string };
       if (summary.state !== 'completed') throw new Error(`a workload ended ${summary.state}`);
-      return;
+      return id;
     } catch (error) {
       if (!(error instanceof WorkflowNotFoundError)) throw error;
       await sleep(10);
@@ -61,7 +63,7 @@ export async function compareWholeWorkloads(
   { rounds, size, inFlight }: WholeSettings,
   log: (text: string) => void,
 ): Promise<WholeResult> {
-  const whole = (): Promise<void> => wholeWorkload(system);
+  const whole = async (): Promise<void> => void (await wholeWorkload(system));
   const bare = (): Promise<void> => bareWorkflow(system);
   log('warming up');
   await closedLoop(inFlight, inFlight, whole);

@@ -2,9 +2,10 @@ import { Context } from '@temporalio/activity';
 import { Client, Connection } from '@temporalio/client';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { progress } from './signals';
+import { spawnTrue } from './spawn-true';
 
 /**
- * A worker process for the bare workflow. Its activity has the two signals sent once it has returned, as the executor's
+ * A worker process for the bare workflows. The activity `work` has the two signals sent once it has returned, as the executor's
  * lifecycle follows a delivery.
  */
 async function main(address: string): Promise<void> {
@@ -24,7 +25,7 @@ async function main(address: string): Promise<void> {
     connection,
     taskQueue: 'bare',
     workflowsPath: require.resolve('./workflow'),
-    activities: { work },
+    activities: { work, runTrue: spawnTrue },
   });
   process.once('SIGTERM', () => worker.shutdown());
   const running = worker.run();

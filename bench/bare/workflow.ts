@@ -1,7 +1,9 @@
 import { condition, proxyActivities, setHandler } from '@temporalio/workflow';
 import { progress } from './signals';
 
-const { work } = proxyActivities<{ work(): Promise<string> }>({ startToCloseTimeout: '1 minute' });
+const { work, runTrue } = proxyActivities<{ work(): Promise<string>; runTrue(): Promise<number | null> }>({
+  startToCloseTimeout: '1 minute',
+});
 
 /** What anybody would write first: one activity, two signals, no ledger. */
 export async function bare(): Promise<string> {
@@ -10,4 +12,9 @@ export async function bare(): Promise<string> {
   await work();
   await condition(() => heard.length >= 2);
   return heard[1]!;
+}
+
+/** What anybody would write first to run a command: one activity that starts it. */
+export async function bareCommand(): Promise<number | null> {
+  return runTrue();
 }
