@@ -10,7 +10,7 @@ import { authorizeCapability } from '../ledger/capability-authorize';
 import { claim } from '../ledger/claims';
 import { Database } from '../ledger/database';
 import { recordIntent } from '../ledger/deliveries';
-import { startEmbeddedPostgres } from '../ledger/embedded-postgres';
+import { removeEmbeddedPostgres, startEmbeddedPostgres } from '../ledger/embedded-postgres';
 import { migrate } from '../ledger/migrate';
 import { activatePolicy } from '../ledger/policies';
 import { authenticateWorker, enrolWorker } from '../ledger/workers';
@@ -59,7 +59,7 @@ export async function compareAuthorize(rounds: number, log: (text: string) => vo
     return { alone, together, report: reportOf({ alone, together }) };
   } finally {
     await db.close();
-    await postgres.stop();
+    await removeEmbeddedPostgres(folder);
     await rm(folder, { recursive: true, force: true });
   }
 }

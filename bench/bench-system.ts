@@ -6,7 +6,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection } from '@temporalio/client';
 import { SEARCH_ATTRIBUTES } from '../contracts/search-attributes';
-import { startEmbeddedPostgres, type EmbeddedPostgres } from '../ledger/embedded-postgres';
+import { removeEmbeddedPostgres, startEmbeddedPostgres, type EmbeddedPostgres } from '../ledger/embedded-postgres';
 import { startTemporalDevServer } from '../workers/temporal-dev-server';
 
 const policyOf = (work: string): string => `version: 1
@@ -52,7 +52,10 @@ export interface BenchOptions {
 export async function startBench(options: BenchOptions): Promise<BenchSystem> {
   const { inMemory, executor = 'opencrow', postgresSettings: settings = {}, log } = options;
   const folder = await mkdtemp(path.join(os.tmpdir(), 'workloadd-bench-'));
-  const stops: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })];
+  const stops: (() => Promise<unknown>)[] = [
+    () => rm(folder, { recursive: true, force: true }),
+    () => removeEmbeddedPostgres(folder),
+  ];
   const stop = async (): Promise<void> => {
     for (const each of stops.splice(0).reverse()) await each().catch((error: unknown) => log(String(error)));
   };

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { beginSealPass, sealBatch } from '../ledger/audit-seal';
 import { listAudit, type AuditFilter } from '../ledger/audit-list';
 import { Database } from '../ledger/database';
-import { startEmbeddedPostgres } from '../ledger/embedded-postgres';
+import { removeEmbeddedPostgres, startEmbeddedPostgres } from '../ledger/embedded-postgres';
 import { migrate } from '../ledger/migrate';
 import { openSnapshot } from '../ledger/snapshot';
 import { verifyChain } from '../ledger/verify/chains';
@@ -78,7 +78,7 @@ export async function benchVerify(rows: number, log: (text: string) => void): Pr
     return lines.join('\n');
   } finally {
     await db.close();
-    await postgres.stop();
+    await removeEmbeddedPostgres(folder);
     await rm(folder, { recursive: true, force: true });
   }
 }
