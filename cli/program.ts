@@ -124,24 +124,38 @@ function addWorkerCommands(program: Command): void {
 }
 
 function addExecution(program: Command): void {
-  addCommand(program, 'exec', 'Run one command here on an execution backend, with no service, and print its envelope.')
+  addCommand(
+    program,
+    'exec',
+    'Run one command here on an execution backend, with no service, or through a running one; print its envelope.',
+  )
     .argument('[ARGV...]', 'the command and its arguments, after --')
+    .option('--via <URL>', 'a running service: its policy decides whether and how a worker runs it; needs an API token')
+    .option('--cwd <DIR>', 'with --via: folder below the worker’s workspace (default: the workspace)')
     .option('--backend <ID>', 'node, container, remote or ci', 'node')
     .option('--sandbox <PROFILE>', 'default, readonly, workspace-write, locked-down, or a JSON file below this folder')
     .option('--image <IMAGE>', 'container: image to run it in')
     .option('--digest <DIGEST>', 'container: digest the image must have (sha256:…)')
     .option('--endpoint <URL>', 'remote, ci: where the runner takes jobs')
     .option('--job <ID>', 'remote, ci: job id to ask the runner for')
-    .option('--timeout-ms <N>', 'end it after this time (default: 10 minutes; remote and ci: 2)')
+    .option(
+      '--timeout-ms <N>',
+      'end it after this time (default: 10 minutes; remote and ci: 2); with --via also if it does not run by then',
+    )
     .option('--label <TEXT>', 'what the summary calls it (default: the command)')
     .option('--json', 'print the envelope as one JSON object')
     .addHelpText(
       'after',
-      '\nExit codes of exec: 0 completed, 1 failed, 2 wrong options, 3 refused: not run, or nobody knows.',
+      '\nWith --via the rule that takes it says how it is run: what you ask for is there for the rule to compare. Ctrl-C cancels it,' +
+        '\na second one leaves.' +
+        '\n\nExit codes of exec: 0 completed, 1 failed, 2 wrong options, 3 refused: not run, or nobody knows.',
     )
-    .action(async (argv: string[], args: ExecArguments, command: Command) =>
-      (await import('./commands/exec.js')).runExec(configOf('exec', command), args, argv),
-    );
+    .action(async (argv: string[], args: ExecArguments, command: Command) => {
+      const config = configOf('exec', command);
+      const { via } = args;
+      if (via === undefined) return (await import('./commands/exec.js')).runExec(config, args, argv);
+      return (await import('./commands/exec-via.js')).runExecVia(config, { ...args, via }, argv);
+    });
   const backend = program.command('backend').description('Look at the execution backends.');
   addCommand(
     backend,

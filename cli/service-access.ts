@@ -64,7 +64,8 @@ const problem = z.object({
   errors: z.array(z.object({ pointer: z.string(), detail: z.string() })).default([]),
 });
 
-function problemText(status: number, body: unknown): string {
+/** What a problem document says, for a terminal. */
+export function problemText(status: number, body: unknown): string {
   const parsed = problem.safeParse(body);
   if (!parsed.success) return `the api answers ${status}`;
   const { code, detail, errors } = parsed.data;

@@ -9,6 +9,10 @@ import { CommandFailed, EXIT } from '../exit-codes';
 import { sandboxProfileFor } from '../sandbox-profile-file';
 
 export interface ExecArguments {
+  /** Address of a service that it goes through. */
+  via?: string;
+  /** Below the worker's workspace; only with `via`. */
+  cwd?: string;
   backend: string;
   sandbox?: string;
   image?: string;
@@ -25,6 +29,8 @@ export interface ExecArguments {
  * comes, the envelope to stdout at the end. Fails with the exit code of its status.
  */
 export async function runExec(config: ConfigOf<'exec'>, args: ExecArguments, argv: readonly string[]): Promise<void> {
+  if (args.cwd !== undefined)
+    throw new CommandFailed('--cwd goes with --via: here it is the working folder', EXIT.usage);
   const backends = new Backends(builtInBackends(backendSettings(config)));
   const backend = backends.get(args.backend);
   if (!backend) throw unknownBackend(backends, args.backend);

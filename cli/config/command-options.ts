@@ -59,7 +59,7 @@ export const COMMAND_OPTIONS = {
   'token import': ['dataDir', ...LEDGER],
   'token list': ['dataDir', ...LEDGER],
   'token revoke': ['dataDir', ...LEDGER],
-  exec: [...BACKENDS],
+  exec: [...BACKENDS, 'apiToken'],
   'backend list': [...BACKENDS],
   'backend probe': [...BACKENDS],
   'audit grant-reader': ['dataDir', ...LEDGER],

@@ -113,7 +113,7 @@ export const OPTIONS = {
     schema: httpUrl,
   }),
   apiToken: secret({
-    doc: 'API token. With one, the command goes through the api at the API URL, in the token’s tenant; without, through the ledger’s database.',
+    doc: 'API token. With one, the command goes through the api at the API URL, in the token’s tenant; without, through the ledger’s database. `exec --via` needs one.',
     aliases: [],
     schema: z.string().regex(/^owt_[0-9a-z]{16}_[A-Za-z0-9_-]{43}$/, 'is not an API token (owt_…)'),
   }),
