@@ -161,7 +161,7 @@ export type FinishRequest = Omit<z.infer<typeof finishRequest>, 'envelope'> & { 
 /** `POST deliveries/over`: which of these runs nobody waits for any more, so that what is left of them can be removed. */
 export const overRequest = z.strictObject({ run_keys: z.array(z.string().max(64)).min(1).max(500) });
 export interface OverAnswer {
-  /** Those of the asked ones that a workload's delivery could have and none that is open has. Others are not judged. */
+  /** Those of the asked ones that are deliveries of this service and that nobody waits for. Others are not judged. */
   over: string[];
 }
 

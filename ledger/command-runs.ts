@@ -39,20 +39,20 @@ export async function currentView(tx: Queryable, row: WorkloadRow): Promise<Work
 }
 
 /**
- * Of these run keys, those that nobody waits for any more. A key that is none of a workload's is not judged: what has it was
- * started by somebody else.
+ * Of these run keys, those that nobody waits for any more. A key that is none of a delivery's here is not judged: what has it was
+ * started by somebody else, e.g. another service on the same host.
  */
 export async function runsOver(db: Queryable, runKeys: readonly string[]): Promise<string[]> {
   const asked = runKeys.flatMap((key) => {
     const run = parseRunKey(key);
-    return run ? [{ key, ...run }] : [];
+    return run ? [run] : [];
   });
-  const open = await db.query<{ workload_id: string; delivery: number; state: WorkloadState }>(
-    'SELECT workload_id, delivery, state FROM workloads WHERE workload_id = ANY($1) AND NOT closed',
-    [asked.map(({ workloadId }) => workloadId)],
+  const known = await db.query<{ workload_id: string; number: number; delivery: number; state: WorkloadState }>(
+    `SELECT d.workload_id, d.number, w.delivery, w.state FROM deliveries d JOIN workloads w USING (workload_id)
+     WHERE (d.workload_id, d.number) IN (SELECT * FROM unnest($1::text[], $2::int[]))`,
+    [asked.map(({ workloadId }) => workloadId), asked.map(({ number }) => number)],
   );
-  const awaited = new Set(
-    open.filter(({ state }) => isAwaitingExecutor(state)).map((row) => runKeyOf(row.workload_id, row.delivery)),
-  );
-  return asked.map(({ key }) => key).filter((key) => !awaited.has(key));
+  const over = known.filter((row) => row.number !== row.delivery || !isAwaitingExecutor(row.state));
+  const keys = new Set(over.map((row) => runKeyOf(row.workload_id, row.number)));
+  return runKeys.filter((key) => keys.has(key));
 }
