@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { artifactRecord } from './artifacts';
 import { capabilitiesRecord } from './capabilities';
+import { executionEnvelope, executionHandle } from './execution';
 import { LIFECYCLE_EFFECTS } from './lifecycle';
 import { runSpec } from './run';
 import {
@@ -98,10 +99,13 @@ const deliveryRecord = z
     executor: z.enum(EXECUTORS),
     worker_id: z.string(),
     pool_id: z.string(),
-    /** Fencing epoch of the lease it was made under. */
+    /** Fencing epoch of the lease it was made under; of a runner's job, of the one it was last waited for under. */
     epoch: count,
     intent_at: time,
-    /** `intended`: the write was not reported. `unknown`: it may be in the pipe or not. */
+    /**
+     * `intended`: the write was not reported. `unknown`: it may be in the pipe or not. Of a command, whether it was started, so that
+     * `intended` is also one that was refused.
+     */
     write: z.enum(['intended', 'written', 'unknown', 'not_written']),
     written_at: time.nullable(),
     status: code.nullable(),
@@ -112,6 +116,10 @@ const deliveryRecord = z
     double_execution: z.boolean(),
     /** Since when its executor was restarted with nothing heard of this delivery: it may be lost. */
     suspect_since: time.nullable(),
+    /** What a command's target told of itself, such as the job of a runner; null when nothing was. */
+    target: executionHandle.nullable(),
+    /** The execution envelope, in its own spelling; null while it runs and for OpenCrow. */
+    execution: executionEnvelope.nullable(),
     /** What it left, by name. */
     artifacts: z.array(artifactRecord),
   })

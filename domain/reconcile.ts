@@ -1,5 +1,8 @@
-import type { Decision, WorkloadState } from '../contracts/terminology';
-import { WORKLOAD_STATES } from '../contracts/terminology';
+import type { ExecutionEnvelope, ExecutionHandle } from '../contracts/execution';
+import type { Decision, ExecutorKind, WorkloadState } from '../contracts/terminology';
+import { isCommandExecutor, WORKLOAD_STATES } from '../contracts/terminology';
+import { isResumable } from './execution/command-lease';
+import { evidenceDigest } from './execution/reported-end';
 import type { FindingCode, Report } from './finding';
 import { CLOSING } from './workload-moves';
 import { isAwaitingExecutor } from './workload-state';
@@ -26,8 +29,22 @@ export interface LedgerStory {
     /** Its dedupe key is one that it need not hold: it stands in line for it, or is a replay that went on without it. */
     unclaimed: boolean;
   } | null;
-  deliveries: { number: number; write: string; ended_at: string | null }[];
-  lease: { epoch: number; delivery: number | null; open: boolean } | null;
+  executor: ExecutorKind | null;
+  deliveries: {
+    number: number;
+    write: string;
+    ended_at: string | null;
+    /** JSON text of what is known of its target, and of its execution envelope. */
+    target: string | null;
+    execution: string | null;
+  }[];
+  lease: {
+    epoch: number;
+    delivery: number | null;
+    open: boolean;
+    /** Seconds since it ran out; negative before. */
+    over_seconds: number;
+  } | null;
   claims: { open: boolean }[];
   /** Gates whose room it needs while an executor has it, and in whose lane it has none. */
   gates_not_held: string[];
@@ -52,6 +69,7 @@ export function reconcile(story: LedgerStory, report: Report): void {
   replay(story, tell);
   decision(story, tell);
   deliveries(story, tell);
+  executions(story, tell);
   holdings(story, tell);
   lifecycle(story, tell);
   clocks(story, tell);
@@ -115,12 +133,56 @@ function deliveries({ audit, deliveries: rows, delivery, archived }: LedgerStory
     tell('ledger.delivery_count_mismatch', `it counts ${delivery} deliveries and there are ${counts[0]}`);
 }
 
+/** How each command ended is in the audit too, as the digest of its evidence. */
+function executions({ audit, deliveries: rows, archived }: LedgerStory, tell: Tell): void {
+  const noted = new Map<number, unknown>();
+  for (const { detail } of audit)
+    if ('evidence_sha256' in detail) noted.set(Number(detail['delivery']), detail['evidence_sha256']);
+  for (const { number, execution } of rows) {
+    const digest = execution === null ? null : digestOf(execution);
+    if (digest === null ? noted.has(number) : !noted.has(number) && !archived)
+      tell(
+        'ledger.execution_missing',
+        digest === null
+          ? `the audit has the end of delivery ${number} and the ledger no envelope of it`
+          : `the ledger has an envelope of delivery ${number} and the audit has not`,
+      );
+    else if (digest !== null && noted.has(number) && noted.get(number) !== digest)
+      tell('ledger.execution_mismatch', `the evidence of delivery ${number} is not what the audit noted`);
+  }
+}
+
+/** What is kept may be anything when somebody was at it. */
+function digestOf(execution: string): string {
+  try {
+    return evidenceDigest(JSON.parse(execution) as ExecutionEnvelope);
+  } catch {
+    return 'unreadable';
+  }
+}
+
+function readTarget(text: string): ExecutionHandle | null {
+  try {
+    return JSON.parse(text) as ExecutionHandle;
+  } catch {
+    return null;
+  }
+}
+
 function holdings(story: LedgerStory, tell: Tell): void {
   const { lease, closed, claims, audit, archived, decision: made, state } = story;
   if (lease?.open && closed)
     tell('ledger.lease_open_after_end', `it has ended and its lease (epoch ${lease.epoch}) is open`);
   if (lease?.delivery != null && !story.deliveries.some(({ number }) => number === lease.delivery))
     tell('ledger.lease_without_delivery', `its lease is for delivery ${lease.delivery}, which is not there`);
+  const target = story.deliveries.find(({ number }) => number === lease?.delivery)?.target ?? null;
+  const resumable = isResumable(story.executor, target === null ? null : readTarget(target));
+  if (lease?.open && isCommandExecutor(story.executor) && isAwaitingExecutor(state) && !resumable)
+    if (lease.over_seconds > LATE_SECONDS)
+      tell(
+        'ledger.lease_overdue',
+        `it is ${state}, and nobody renews its lease since ${Math.round(lease.over_seconds)} s`,
+      );
   const epochs = audit.filter(({ type }) => type === 'lease.claimed').map(({ detail }) => Number(detail['epoch']));
   if (lease && !archived && Math.max(0, ...epochs) !== lease.epoch)
     tell(

@@ -57,7 +57,14 @@ export type Fact =
   | { type: 'attempt_failed' }
   | { type: 'undeliverable'; reason: string }
   | { type: 'lifecycle'; delivery: number; status: LifecycleStatus }
-  | { type: 'executed'; delivery: number; outcome: ExecutedOutcome; reason: string }
+  | {
+      type: 'executed';
+      delivery: number;
+      outcome: ExecutedOutcome;
+      reason: string;
+      /** A delivery before this one may have run, so that the workload as a whole is not `refused`. Default false. */
+      ranBefore?: boolean;
+    }
   | { type: 'lease_expired' }
   | { type: 'deadline' }
   | { type: 'cancelled' }

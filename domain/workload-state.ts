@@ -141,7 +141,7 @@ function ended(progress: WorkloadProgress, status: TerminalStatus, now: number, 
 /** The worker that ran a command says how it ended; of a cancelled one, that it is over. */
 function executed(
   progress: WorkloadProgress,
-  { delivery, outcome, reason }: Extract<Fact, { type: 'executed' }>,
+  { delivery, outcome, reason, ranBefore = false }: Extract<Fact, { type: 'executed' }>,
   now: number,
 ): Transition {
   if (delivery !== progress.delivery) return conflict(progress, 'stale_delivery');
@@ -149,8 +149,8 @@ function executed(
     return { verdict: 'applied', path: [], reason, next: { ...progress, mayStillRun: false } };
   }
   if (!isAwaitingExecutor(progress.state)) return conflict(progress, 'not_under_way');
-  const end = moved(progress, outcome, reason, now);
-  return outcome === 'refused' ? end : orAgain(progress, end, outcome, now);
+  if (outcome === 'refused') return moved(progress, ranBefore ? 'lost' : 'refused', reason, now);
+  return orAgain(progress, moved(progress, outcome, reason, now), outcome, now);
 }
 
 /** A command's worker was not heard of for as long as its lease lives. */

@@ -64,8 +64,7 @@ function changedRow(row: WorkloadRow, { next, path, reason, verdict }: Transitio
 
 /** Nothing can have been done for it, so its dedupe key is free at once. */
 const isFreedAtOnce = ({ state, delivery }: WorkloadRow): boolean =>
-  (delivery === 0 && (state === 'denied' || state === 'cancelled' || state === 'refused')) ||
-  (delivery === 1 && state === 'refused');
+  state === 'refused' || (delivery === 0 && (state === 'denied' || state === 'cancelled'));
 
 const WRITE = `
 WITH workload AS (

@@ -33,11 +33,12 @@ export async function finishCommand(db: Database, write: FencedWrite, report: Fi
     }
     await refuseUnlessItsRun(tx, row, report.envelope);
     const end = reportedEnd(report);
+    const ranBefore = end.outcome === 'refused' && (await mayHaveRunBefore(tx, row));
     await keep(tx, row, write, report, end);
     const change = await applyFact(
       tx,
       row,
-      { type: 'executed', delivery: row.delivery, ...end },
+      { type: 'executed', delivery: row.delivery, ...end, ranBefore },
       {
         actor: `worker:${write.principal.workerId}`,
         wake: false,
@@ -84,6 +85,16 @@ async function refuseUnlessItsRun(tx: Queryable, row: WorkloadRow, envelope: Exe
   if (errors.length > 0) {
     throw new Problem('request.invalid', 'The envelope is not of the run that this lease is for.', { errors });
   }
+}
+
+/** An earlier delivery was handed over, and is not known to have been refused too. */
+async function mayHaveRunBefore(tx: Queryable, row: WorkloadRow): Promise<boolean> {
+  const rows = await tx.query(
+    `SELECT 1 FROM deliveries WHERE workload_id = $1 AND number < $2 AND write <> 'not_written'
+       AND status IS DISTINCT FROM 'refused' LIMIT 1`,
+    [row.workload_id, row.delivery],
+  );
+  return rows.length > 0;
 }
 
 async function keep(

@@ -71,11 +71,16 @@ export async function listWorkloads(
 }
 
 type StoredDecision = Omit<DecisionRecord, 'trace' | 'run'> & { trace: string; run: string | null };
+type DeliveryRecord = WorkloadRecord['deliveries'][number];
+type StoredDelivery = Omit<DeliveryRecord, 'target' | 'execution'> & {
+  target: string | null;
+  execution: string | null;
+};
 interface StoredRecord extends WorkloadRow, FlowColumns {
   event: { body: string | null; received_at: string };
   decision_record: StoredDecision | null;
   capabilities: StoredCapabilities | null;
-  deliveries: WorkloadRecord['deliveries'];
+  deliveries: StoredDelivery[];
   lifecycle: (Omit<WorkloadRecord['lifecycle'][number], 'error' | 'reply_suppressed'> & { record: string })[];
   timeline: WorkloadRecord['timeline'];
   replay_of: WorkloadRecord['replay_of'];
@@ -92,7 +97,8 @@ SELECT w.*, ${FLOW_COLUMNS},
      FROM decisions WHERE workload_id = w.workload_id) d) AS decision_record,${CAPABILITIES_COLUMN},
   (SELECT coalesce(json_agg(d ORDER BY d.number), '[]') FROM (
      SELECT number, delivery_id, executor, worker_id, pool_id, epoch, intent_at, write, written_at, status, started_at,
-       ended_at, executor_instance, executor_attempt, double_execution, suspect_since,${ARTIFACTS_COLUMN}
+       ended_at, executor_instance, executor_attempt, double_execution, suspect_since, target,
+       execution,${ARTIFACTS_COLUMN}
      FROM deliveries WHERE workload_id = w.workload_id ORDER BY number DESC LIMIT $3) d) AS deliveries,
   (SELECT coalesce(json_agg(l ORDER BY l.seq), '[]') FROM (
      SELECT seq, delivery_id, delivery_number, event_id, status, occurred_at, received_at, worker_id, effect, note, record
@@ -128,6 +134,8 @@ export async function workloadRecordOf(
       started_at: utc(delivery.started_at),
       ended_at: utc(delivery.ended_at),
       suspect_since: utc(delivery.suspect_since),
+      target: delivery.target === null ? null : (JSON.parse(delivery.target) as DeliveryRecord['target']),
+      execution: delivery.execution === null ? null : (JSON.parse(delivery.execution) as DeliveryRecord['execution']),
       artifacts: delivery.artifacts.map((artifact) => ({
         ...artifact,
         created_at: utc(artifact.created_at),

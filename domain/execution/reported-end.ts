@@ -33,7 +33,7 @@ export function exitCodeOf({ evidence }: Pick<ExecutionEnvelope, 'evidence'>): n
 export const evidenceDigest = ({ evidence }: Pick<ExecutionEnvelope, 'evidence'>): string =>
   createHash('sha256').update(evidence.join('\n')).digest('hex');
 
-const EXIT_LINE = /^exitCode:(null|-?\d{1,10})$/;
+const EXIT_LINE = /^exitCode:(null|-?\d{1,16})$/;
 const STDOUT_LINE = /^stdoutSha256:sha256:[0-9a-f]{64}$/;
 const REFUSAL_LINES = new Set<string>(REFUSAL_CODES.map((code) => `refused:${code}`));
 

@@ -3,7 +3,7 @@ import { reconcile, type LedgerStory } from '../../domain/reconcile';
 import type { Queryable } from '../database';
 
 const STORIES = `
-SELECT w.workload_id, w.state, w.closed, w.delivery, w.double_execution,
+SELECT w.workload_id, w.state, w.closed, w.executor, w.delivery, w.double_execution,
   EXISTS (SELECT 1 FROM events e WHERE e.workload_id = w.workload_id) AS has_event,
   extract(epoch FROM clock_timestamp() - w.deadline_at)::float8 AS overdue_seconds,
   CASE WHEN w.wake_sent < w.wake_seq THEN extract(epoch FROM clock_timestamp() - w.wake_at)::float8 END AS unsent_seconds,
@@ -14,9 +14,10 @@ SELECT w.workload_id, w.state, w.closed, w.delivery, w.double_execution,
          SELECT 1 FROM replays r WHERE r.workload_id = w.workload_id AND r.bypassed_holder IS NOT NULL) AS unclaimed
      FROM decisions WHERE workload_id = w.workload_id) d) AS decision,
   (SELECT coalesce(json_agg(d), '[]') FROM (
-     SELECT number, write, ended_at FROM deliveries WHERE workload_id = w.workload_id) d) AS deliveries,
+     SELECT number, write, ended_at, target, execution FROM deliveries WHERE workload_id = w.workload_id) d) AS deliveries,
   (SELECT row_to_json(l) FROM (
-     SELECT epoch, delivery, closed_at IS NULL AS open FROM leases WHERE work_id = w.workload_id) l) AS lease,
+     SELECT epoch, delivery, closed_at IS NULL AS open,
+       extract(epoch FROM clock_timestamp() - expires_at)::float8 AS over_seconds FROM leases WHERE work_id = w.workload_id) l) AS lease,
   (SELECT coalesce(json_agg(c), '[]') FROM (
      SELECT open FROM dedupe_claims WHERE workload_id = w.workload_id) c) AS claims,
   (SELECT coalesce(json_agg(spec ->> 'gate'), '[]') FROM jsonb_array_elements(w.lanes) spec

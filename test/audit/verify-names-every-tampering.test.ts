@@ -2,13 +2,17 @@ import { canonicalRow, GENESIS, sealHash } from '../../domain/audit-chain';
 import { sealsAfter } from '../../ledger/audit-stream';
 import type { Finding } from '../../domain/finding';
 import { reportWrite } from '../../ledger/deliveries';
+import { finishCommand } from '../../ledger/finish-command';
 import { replayWithin } from '../../ledger/replays';
 import { anchorsOf, findingsAfter, findingsOf, sealAll } from '../support/audit';
+import { exitedWith } from '../support/envelopes';
 import { FreshLedger } from '../support/fresh-ledger';
 
 let ledger: FreshLedger;
 let completed: string;
 let running: string;
+let ran: string;
+let runs: string;
 beforeAll(async () => {
   ledger = await FreshLedger.open();
   const first = await ledger.delivered({ dedupe: { key: 'a', window: 1000 } });
@@ -23,6 +27,10 @@ beforeAll(async () => {
   for (const decision of ['ignore', 'deny'] as const) await ledger.admitted({ decision });
   completed = first.workId;
   running = second.workId;
+  const command = await ledger.delivered({ executor: 'node' });
+  await finishCommand(ledger.db, command.write, { envelope: exitedWith(0) });
+  ran = command.workId;
+  runs = (await ledger.delivered({ executor: 'node' })).workId;
   await sealAll(ledger.db);
 });
 afterAll(() => ledger.close());
@@ -116,6 +124,13 @@ test.each([
     "UPDATE lifecycle_events SET effect = 'double_execution' WHERE workload_id = '$completed' AND status = 'running'",
     'lifecycle.double_execution_unmarked',
   ],
+  ["UPDATE deliveries SET execution = NULL WHERE workload_id = '$ran'", 'ledger.execution_missing'],
+  [
+    "UPDATE deliveries SET execution = replace(execution, 'exitCode:0', 'exitCode:1') WHERE workload_id = '$ran'",
+    'ledger.execution_mismatch',
+  ],
+  ["UPDATE deliveries SET execution = 'x' WHERE workload_id = '$ran'", 'ledger.execution_mismatch'],
+  ["UPDATE leases SET expires_at = now() - interval '1 hour' WHERE work_id = '$runs'", 'ledger.lease_overdue'],
   ["DELETE FROM audit WHERE workload_id = '$completed' AND type = 'event.accepted'", 'ledger.accepted_missing'],
   ["DELETE FROM audit WHERE workload_id = '$completed' AND type = 'workload.delivered'", 'ledger.timeline_broken'],
   [
@@ -123,11 +138,12 @@ test.each([
     'ledger.unknown_workload',
   ],
 ])('%s: %s', async (statement, code) => {
-  const changed = await after(statement.replaceAll('$completed', completed).replaceAll('$running', running));
+  const named = { $completed: completed, $running: running, $ran: ran, $runs: runs };
+  const [, name] = /'(\$\w+)'/.exec(statement)!;
+  const workId = named[name as keyof typeof named];
+  const changed = await after(statement.replaceAll(name!, workId));
   const found = changed.filter((finding) => finding.code === code);
-  expect([...new Set(found.map((finding) => finding.workload_id))]).toEqual([
-    statement.includes('$running') ? running : completed,
-  ]);
+  expect([...new Set(found.map((finding) => finding.workload_id))]).toEqual([workId]);
 });
 
 test('work that stands in line for its key needs its place there, and no claim; work that went on without it needs neither', async () => {

@@ -66,6 +66,19 @@ test('what may have run, or failed, runs again only by its rule; what was refuse
   }
 });
 
+test('what was refused each time is refused; what may have run before is lost', async () => {
+  const refused = refusedAs('backend-not-ready');
+  const again = async (first: ExecutionEnvelope): Promise<string> => {
+    const held = await running();
+    await finish(held, first);
+    await ledger.operate(held.workId, { action: 'redeliver' });
+    const second = await ledger.delivered({}, held);
+    return (await finish(second, refused)).state;
+  };
+  expect(await again(refused)).toBe('refused');
+  expect(await again(exitedWith(1))).toBe('lost');
+});
+
 test('a repeat is answered and changes nothing, also when the next delivery is under way', async () => {
   const held = await running(AGAIN);
   const envelope = exitedWith(1);

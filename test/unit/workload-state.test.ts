@@ -395,6 +395,12 @@ describe('the end of a command', () => {
     expect(transition(last, executed('refused'), 3)).toMatchObject({ path: ['refused'], next: { closed: true } });
   });
 
+  test('that was refused after an earlier delivery may have run is lost, and not tried again', () => {
+    const { last } = play(accepted({ redeliverOn: ['lost'], maxDeliveries: 3 }), under);
+    const refused = { ...executed('refused'), ranBefore: true } as Fact;
+    expect(transition(last, refused, 3)).toMatchObject({ path: ['lost'], reason: 'command_refused' });
+  });
+
   test('of a cancelled one says that it runs no more, once', () => {
     const { last } = play(accepted(), [...under, [3, { type: 'cancelled' }]]);
     const over = transition(last, executed('failed'), 4);
