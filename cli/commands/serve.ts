@@ -93,6 +93,7 @@ function begin(
 export const apiConfig = (config: ConfigOf<'api'> | ConfigOf<'up'>): ApiConfig => ({
   trustProxy: config.trustProxy === 0 ? false : config.trustProxy,
   requestsPerMinute: config.requestsPerMinute,
+  commandLeaseMs: config.commandLease,
   webhooks: webhookSettings(config),
 });
 

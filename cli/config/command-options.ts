@@ -15,7 +15,7 @@ const CONTROL = [
   'retainNoise',
   'metrics',
 ] as const;
-const HTTP = ['listen', 'trustProxy', 'requestsPerMinute'] as const;
+const HTTP = ['listen', 'trustProxy', 'requestsPerMinute', 'commandLease'] as const;
 const ARTIFACTS = ['artifactsDir', 'retainArtifacts'] as const;
 const WEBHOOKS = ['callbackHosts', 'callbackPrivate', 'signingKey'] as const;
 const BACKENDS = ['containerRuntimes', 'runnerToken', 'runnerPrivateHosts'] as const;

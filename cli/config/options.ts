@@ -39,6 +39,10 @@ export const OPTIONS = {
     doc: 'Reverse proxies in front of the api: how many of the last addresses in `X-Forwarded-For` to believe.',
     schema: integer(0, 10),
   }),
+  commandLease: withDefault('DURATION', '30s', {
+    doc: 'How long a command counts as under way when its worker is not heard of. Workers renew at a third of it. Then it is lost, or taken over where a runner has it.',
+    schema: duration('1s', '1h'),
+  }),
   requestsPerMinute: withDefault('N', '0', {
     doc: 'Requests a minute that one token or worker credential may make of this api process; 0 is no limit.',
     schema: integer(0, 1_000_000),

@@ -1,14 +1,17 @@
 import type { ExecutionHandle } from '../../contracts/execution';
+import type { ExecutorKind } from '../../contracts/terminology';
 import { claim } from '../../ledger/claims';
 import { runsOver } from '../../ledger/command-runs';
 import { releaseLease } from '../../ledger/deliveries';
 import { finishCommand } from '../../ledger/finish-command';
 import { renewLease } from '../../ledger/renew-lease';
-import { wakeAbandoned } from '../../ledger/sweeps';
+import { noteCapacity, wakeAbandoned } from '../../ledger/sweeps';
+import { heartbeat, listWorkers } from '../../ledger/workers';
 import type { WorkloadRow } from '../../ledger/workload-row';
 import { runKeyOf } from '../../contracts/names';
 import { Secret } from '../../contracts/secret';
 import { runnerCallbackSecret } from '../../domain/webhooks/secrets';
+import { askFor, grantOf, verdictOf } from '../support/capabilities';
 import { exitedWith } from '../support/envelopes';
 import { aRun, FreshLedger, refusal, type Delivered, type TestRule } from '../support/fresh-ledger';
 
@@ -162,6 +165,25 @@ test('another worker goes on waiting for a known job: the same delivery, a new e
   expect(await ledger.deliveries(held.workId)).toMatchObject([{ number: 1, worker_id: second.workerId }]);
 });
 
+test('the capability token that a job has keeps working while nobody waits for it, and after it was taken over', async () => {
+  const pool = ledger.unique('pool');
+  const [first, second] = [await ledger.enrol({ pool }), await ledger.enrol({ pool })];
+  const held = await ledger.delivered({ ...REMOTE, grants: [grantOf()] }, { principal: first });
+  const token = held.claim.capability!.token;
+  const ask = async () => verdictOf(await askFor(ledger, token));
+  await renew(held, { running: true, target: jobOf('j-9') });
+  expect(await ask()).toBe('allowed');
+  await ledger.outliveLease(held.workId);
+  await ledger.settle(held.workId);
+  expect(await ask()).toBe('allowed');
+  const { claim: taken, write } = await ledger.claim(second, held.workId);
+  expect(taken).not.toHaveProperty('capability');
+  expect(await ask()).toBe('allowed');
+  const envelope = exitedWith(0, { backend: 'remote', run: aRun(REMOTE.run) });
+  await finishCommand(ledger.db, write, { envelope });
+  expect(await ask()).not.toBe('allowed');
+});
+
 test('a job is handed on at once by a worker that stops, and not past the deadline of its run', async () => {
   const pool = ledger.unique('pool');
   const [first, second] = [await ledger.enrol({ pool }), await ledger.enrol({ pool })];
@@ -214,6 +236,22 @@ test('each executor has slots of its own, and a suspect slot holds up OpenCrow a
   await ledger.delivered(NODE, { principal: worker });
   await ledger.db.query("UPDATE workers SET executors = '{opencrow}' WHERE worker_id = $1", [worker.workerId]);
   expect(await refusal(ledger.delivered(NODE, { principal: worker }))).toBe('worker.incompatible');
+});
+
+test('a command is served only by a worker that offers its backend', async () => {
+  const worker = await ledger.enrol();
+  const workId = await ledger.admitted({ ...NODE, pool: worker.poolId });
+  const reasonAfter = async (executors: ExecutorKind[] | undefined): Promise<string> => {
+    await heartbeat(ledger.db, worker.workerId, { executors });
+    await noteCapacity(ledger.db, 0);
+    return (await ledger.workload(workId)).reason;
+  };
+  expect(await reasonAfter(undefined)).toBe('no_capacity');
+  expect(await reasonAfter(['node', 'ci'])).toBe('waiting_for_worker');
+  expect(await listWorkers(ledger.db)).toContainEqual(
+    expect.objectContaining({ worker_id: worker.workerId, executors: ['node', 'ci'] }),
+  );
+  expect(await reasonAfter(['opencrow', 'ci'])).toBe('no_capacity');
 });
 
 test('what nobody waits for any more is over, and what others started is not judged', async () => {
