@@ -108,6 +108,8 @@ export const renewAnswer = z.object({
   runner_done: z.literal(true).optional().catch(undefined),
 });
 
+export const overAnswer = z.object({ over: z.array(z.string()) });
+
 export const lifecycleAnswer = z.object({
   results: z.array(z.object({ effect: z.enum(LIFECYCLE_EFFECTS), state: z.string().optional() })),
 });

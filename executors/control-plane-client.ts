@@ -19,6 +19,7 @@ import {
   intentAnswer,
   leaseOutcomeAnswer,
   lifecycleAnswer,
+  overAnswer,
   renewAnswer,
   problemFrom,
   type GrantedClaim,
@@ -122,6 +123,12 @@ export class ControlPlaneClient {
   ): Promise<{ size: number }> {
     const path = `leases/${encodeURIComponent(lease.workId)}/output?stream=${stream}&offset=${offset}`;
     return this.#call({ method: 'POST', path, answer: outputKept, body: bytes, leaseToken: lease.token });
+  }
+
+  /** Of these runs, those that nobody waits for any more; at most 500. */
+  async over(runKeys: readonly string[]): Promise<string[]> {
+    const body = { run_keys: runKeys };
+    return (await this.#call({ method: 'POST', path: 'deliveries/over', answer: overAnswer, body })).over;
   }
 
   /** Nothing was handed over, proven. */

@@ -14,7 +14,8 @@ export interface PoolWorkerOptions {
   /** Asked at each request, so that a rotated credential takes effect at once. */
   credential: () => Secret;
   target: TemporalTarget;
-  executor: Executor;
+  /** What this worker does, at least one. */
+  executors: readonly Executor[];
   /** Version of the program, told in heartbeats. */
   version: string;
   /** How long a delivery may take to end after a stop was asked for, milliseconds. */
@@ -30,45 +31,40 @@ export interface PoolWorkerOptions {
 export interface PoolWorker {
   /** What the control plane said last; null when it was not reached yet. */
   standing(): Standing | null;
-  /** Whether a Temporal worker polls the pool's queue. */
+  /** Whether all its queues of the pool are polled. */
   isPolling(): boolean;
   /** Takes nothing new, finishes or hands back what it holds, sends on what it received; within about `graceMs`. */
   stop(graceMs: number): Promise<void>;
 }
 
 /**
- * Starts a pool worker: the executor first, since its other side may be talking already; then heartbeats; then, when the control
- * plane says that this worker is active, polling. Neither the api nor Temporal has to be there. Fails when the executor cannot
+ * Starts a pool worker: the executors first, since their other sides may be talking already; then heartbeats; then, when the control
+ * plane says that this worker is active, polling. Neither the api nor Temporal has to be there. Fails when an executor cannot
  * start. It has no access to the ledger: all it does there goes through the api, under its credential.
  */
 export async function startPoolWorker(options: PoolWorkerOptions): Promise<PoolWorker> {
-  const { apiUrl, workerId, poolId, credential, target, executor, graceMs, logger } = options;
+  const { apiUrl, workerId, poolId, credential, target, executors, graceMs, logger } = options;
   const control = new ControlPlaneClient({ baseUrl: apiUrl, workerId, credential });
-  await executor.start(control);
+  for (const executor of executors) await executor.start(control);
   let standing: Standing | null = null;
   let stopping = false;
-  const polling = new Polling({
-    target,
-    poolId,
-    executor,
-    control,
-    graceMs,
-    logger,
-    onRefused: (reason) => {
-      logger.warn({ reason }, 'the control plane refuses this worker; no more work is taken until its next heartbeat');
-      void polling.want(false);
-    },
-  });
+  const onRefused = (reason: string): void => {
+    logger.warn({ reason }, 'the control plane refuses this worker; no more work is taken until its next heartbeat');
+    for (const polling of pollings) void polling.want(false);
+  };
+  const pollings = executors.map(
+    (executor) => new Polling({ target, poolId, executor, control, graceMs, logger, onRefused }),
+  );
   const presence = new Presence({
     control,
     poolId,
     version: options.version,
     everyMs: options.heartbeatMs ?? 15_000,
-    activeWork: () => [...polling.active],
-    executor,
+    activeWork: () => pollings.flatMap(({ active }) => [...active]),
+    executors,
     onStanding: (now, slots) => {
       standing = now;
-      void polling.want(now === 'active' && !stopping, slots);
+      for (const polling of pollings) void polling.want(now === 'active' && !stopping, slots);
     },
     onMisplaced: (error) => options.onMisplaced(error),
     logger,
@@ -76,12 +72,12 @@ export async function startPoolWorker(options: PoolWorkerOptions): Promise<PoolW
   presence.start();
   return {
     standing: () => standing,
-    isPolling: () => polling.isRunning,
+    isPolling: () => pollings.every(({ isRunning }) => isRunning),
     async stop(grace) {
       const deadline = Date.now() + grace;
       stopping = true;
-      await Promise.all([presence.stop(), polling.want(false)]);
-      await executor.stop(Math.max(deadline - Date.now(), 1_000));
+      await Promise.all([presence.stop(), ...pollings.map((polling) => polling.stop())]);
+      for (const executor of executors) await executor.stop(Math.max(deadline - Date.now(), 1_000));
     },
   };
 }

@@ -17,6 +17,7 @@ import { startControl } from './control-process';
 import { openDataDir } from './data-dir-lock';
 import { openLedger, prepareLedger, type LedgerTarget } from './ledger-connection';
 import { startPoolWorker } from './pool-worker';
+import { commandExecutors, type OfferedBackends } from './pool-worker/command-executors';
 import type { ProcessContext } from './run-process';
 import { temporalClient, type TemporalTarget } from './temporal-connection';
 import { startTemporalDevServer, type TemporalDevServer } from './temporal-dev-server';
@@ -51,6 +52,8 @@ export interface UpOptions {
   lifecycleSocketMode: number;
   lifecycleSocketGroup?: string | undefined;
   spoolDir?: string | undefined;
+  /** What its own worker offers beside OpenCrow. */
+  backends: OfferedBackends;
   suspectBackoffMs: number;
   sweeps: SweepSettings;
   sealEveryMs: number;
@@ -213,15 +216,19 @@ async function startOwnWorker(
     spoolDir: spool.path,
     logger: log,
   });
+  const { id: workerId } = options.worker;
+  const apiUrl = `http://${reachableHost(options.listen.host)}:${own.port}`;
+  const { graceMs } = options;
+  const commands = commandExecutors(options.backends, { workerId, apiUrl, spoolDir: spool.path, graceMs, logger: log });
   const worker = await startPoolWorker({
-    apiUrl: `http://${reachableHost(options.listen.host)}:${own.port}`,
-    workerId: options.worker.id,
+    apiUrl,
+    workerId,
     poolId: options.worker.pool,
     credential: own.own.credential,
     target: own.target,
-    executor,
+    executors: [executor, ...commands],
     version: options.version,
-    graceMs: options.graceMs,
+    graceMs,
     onMisplaced: fail,
     logger: log,
   });

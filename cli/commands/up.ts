@@ -9,6 +9,7 @@ import { defaultDataDir } from '../config/options';
 import { createLogger } from '../logger';
 import { metricsAddress } from '../metrics-address';
 import { serviceVersion } from '../version';
+import { offeredBackends } from './worker';
 import { apiConfig, sweepSettings, webhookSettings } from './serve';
 
 /** `workloadd up` */
@@ -47,6 +48,7 @@ function upOptions(config: ConfigOf<'up'>): UpOptions {
     lifecycleSocketMode: config.lifecycleSocketMode,
     lifecycleSocketGroup: config.lifecycleSocketGroup,
     spoolDir: config.spoolDir,
+    backends: offeredBackends(config),
     suspectBackoffMs: config.suspectBackoff,
     sweeps: sweepSettings(config),
     sealEveryMs: config.sealInterval,

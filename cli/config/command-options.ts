@@ -19,6 +19,7 @@ const HTTP = ['listen', 'trustProxy', 'requestsPerMinute', 'commandLease'] as co
 const ARTIFACTS = ['artifactsDir', 'retainArtifacts'] as const;
 const WEBHOOKS = ['callbackHosts', 'callbackPrivate', 'signingKey'] as const;
 const BACKENDS = ['containerRuntimes', 'runnerToken', 'runnerPrivateHosts'] as const;
+const COMMANDS = ['backends', 'workspace', 'sandboxProfiles', ...BACKENDS] as const;
 const OPENCROW = ['triggerPipe', 'lifecycleSocket', 'lifecycleSocketMode', 'lifecycleSocketGroup', 'spoolDir'] as const;
 
 /** Which options a command uses; others it does not know. */
@@ -33,6 +34,7 @@ export const COMMAND_OPTIONS = {
     'pool',
     'workerId',
     'maxOpenDeliveries',
+    ...COMMANDS,
     ...SERVING,
     ...CONTROL,
     ...ARTIFACTS,
@@ -46,6 +48,7 @@ export const COMMAND_OPTIONS = {
     'workerCredential',
     'apiUrl',
     ...OPENCROW,
+    ...COMMANDS,
     'dataDir',
     'shutdownGrace',
     'metrics',
@@ -80,6 +83,6 @@ export type CommandName = keyof typeof COMMAND_OPTIONS;
 export const REQUIRED_OPTIONS = {
   api: ['databaseUrl'],
   control: ['databaseUrl'],
-  worker: ['workerId', 'workerCredential', 'triggerPipe', 'lifecycleSocket'],
+  worker: ['workerId', 'workerCredential'],
   'worker enroll': ['workerId'],
 } as const satisfies { [Command in CommandName]?: readonly (typeof COMMAND_OPTIONS)[Command][number][] };

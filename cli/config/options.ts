@@ -3,6 +3,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { duration } from '../../contracts/duration';
 import { slug } from '../../contracts/ids';
+import { COMMAND_EXECUTORS } from '../../contracts/terminology';
 import { optional, secret, toggle, withDefault, type Option, type SecretOption, type SecretSource } from './option';
 import {
   allowedHosts,
@@ -71,12 +72,12 @@ export const OPTIONS = {
   }),
   triggerPipe: optional('PATH', {
     doc: 'OpenCrow’s trigger pipe, `<OPENCROW_PI_SESSION_DIR>/trigger.pipe`: the real path, no symbolic link.',
-    derived: 'for `up`, `opencrow/trigger.pipe` below the data dir; `worker` needs it',
+    derived: 'for `up`, `opencrow/trigger.pipe` below the data dir; `worker` needs it unless it offers backends only',
     schema: filePath,
   }),
   lifecycleSocket: optional('PATH', {
     doc: 'Datagram socket to bind for OpenCrow’s lifecycle events: its `OPENCROW_WORKLOAD_LIFECYCLE_SOCKET`. At most 107 bytes.',
-    derived: 'for `up`, `opencrow/lifecycle.sock` below the data dir; `worker` needs it',
+    derived: 'for `up`, `opencrow/lifecycle.sock` below the data dir; `worker` needs it unless it offers backends only',
     schema: socketPath,
   }),
   lifecycleSocketMode: withDefault('OCTAL', '660', {
@@ -188,6 +189,22 @@ export const OPTIONS = {
     derived: 'for `up`, `signing.key` below the data dir; without one, no webhooks',
     aliases: [],
     schema: z.string().min(32, 'must be at least 32 characters'),
+  }),
+  backends: withDefault('LIST', '', {
+    doc: 'Execution backends that the worker offers, comma separated: `node`, `container`, `remote`, `ci`. Commands of rules run on these, with the rights of the worker’s user. Empty: it runs no commands.',
+    schema: commaList(
+      z.enum(COMMAND_EXECUTORS, 'must list node, container, remote and ci, separated by commas'),
+    ).refine((list) => new Set(list).size === list.length, 'must not name a backend twice'),
+  }),
+  workspace: optional('DIR', {
+    doc: 'Folder that the commands of rules run in or below; their `cwd` is relative to it. It is made when there is none.',
+    derived: '`workspace` below the spool folder',
+    schema: filePath,
+  }),
+  sandboxProfiles: optional('DIR', {
+    doc: 'Folder of sandbox profiles for the commands of rules, `<id>.json` each.',
+    derived: 'only the bundled profiles are known',
+    schema: filePath,
   }),
   containerRuntimes: withDefault('LIST', 'docker', {
     doc: 'Container runtimes that may be used, in order: `docker`, `podman` or both. The next one is used when the one before is not there or its daemon does not answer.',

@@ -5,7 +5,9 @@ import type { CommandExecutor } from '../../contracts/terminology';
 import { debugPoint } from '../../domain/debug-point';
 import type { Backend } from '../backend';
 import { claimWork, untilSettled } from '../delivery-loop';
+import type { ControlPlaneClient } from '../control-plane-client';
 import type { DeliveryContext, DeliveryOutcome, DeliveryTask, Executor, ExecutorStatus } from '../executor';
+import { Tidying } from '../tidying';
 import { noOutput, type OpenCommandOutput } from './command-output';
 import { runClaimed, type CommandTools } from './run-claimed';
 import { WorkerProfiles } from './worker-profiles';
@@ -23,6 +25,10 @@ export interface CommandExecutorOptions {
   /** Where the api is, for runners that call back. */
   apiUrl: string;
   workerId: string;
+  /** Folder of this worker where runs are noted, so that its next start can end what this one leaves. */
+  runsFolder: string;
+  /** Keys of the runs under way; shared by the executors of a worker. */
+  running: Set<string>;
   /** Where output goes. Default: nowhere. */
   output?: OpenCommandOutput;
   logger: Logger;
@@ -41,16 +47,22 @@ class BackendExecutor implements Executor {
   private readonly tools: CommandTools;
   private ready = true;
   private probing: NodeJS.Timeout | undefined;
+  private tidying: Tidying | null = null;
 
   constructor(private readonly options: CommandExecutorOptions) {
-    const { backend, workspace, sandboxProfiles, graceMs, apiUrl, workerId, output = noOutput } = options;
-    this.kind = options.kind;
-    const profiles = new WorkerProfiles(sandboxProfiles);
-    this.tools = { backend, workspace, profiles, graceMs, apiUrl, workerId, output, hostEnv: process.env };
+    const { kind, logger: _, sandboxProfiles, output = noOutput, ...tools } = options;
+    this.kind = kind;
+    this.tools = { ...tools, profiles: new WorkerProfiles(sandboxProfiles), output, hostEnv: process.env };
   }
 
-  async start(): Promise<void> {
-    mkdirSync(this.options.workspace, { recursive: true, mode: 0o700 });
+  async start(control: ControlPlaneClient): Promise<void> {
+    const { backend, workspace, logger } = this.options;
+    const { hostEnv, workerId, runsFolder, running } = this.tools;
+    mkdirSync(workspace, { recursive: true, mode: 0o700 });
+    const over = (keys: readonly string[]): Promise<string[]> => control.over(keys);
+    const left = { hostEnv, workerId, runsFolder, running: () => running, over };
+    this.tidying = new Tidying({ ...left, backends: [backend], logger });
+    this.tidying.start();
     await this.probe();
   }
 
@@ -73,9 +85,9 @@ class BackendExecutor implements Executor {
     // Commands are no processes of their own that restart.
   }
 
-  stop(): Promise<void> {
+  async stop(): Promise<void> {
     clearTimeout(this.probing);
-    return Promise.resolve();
+    await this.tidying?.stop();
   }
 
   private async probe(): Promise<void> {

@@ -26,6 +26,10 @@ export interface CommandTools {
   /** Where the api is, for runners that call back. */
   apiUrl: string;
   workerId: string;
+  /** Folder of this worker where runs are noted, so that its next start can end what this one leaves. */
+  runsFolder: string;
+  /** Keys of the runs under way. */
+  running: Set<string>;
   /** Milliseconds that a command may go on once the worker is to stop. */
   graceMs: number;
 }
@@ -48,7 +52,13 @@ export async function runClaimed(
   const mayRun = claim.resume ? { ttlMs: claim.ttl_ms } : await recordIntent(claim, context);
   if (!('ttlMs' in mayRun)) return mayRun;
   debugPoint('after-intent');
-  return new ClaimedRun(claim, context, tools).run(mayRun.ttlMs);
+  const runKey = runKeyOf(claim.work_id, claim.delivery_number);
+  tools.running.add(runKey);
+  try {
+    return await new ClaimedRun(claim, runKey, context, tools).run(mayRun.ttlMs);
+  } finally {
+    tools.running.delete(runKey);
+  }
 }
 
 /** One command under its lease. */
@@ -64,6 +74,7 @@ class ClaimedRun {
 
   constructor(
     private readonly claim: GrantedClaim,
+    private readonly runKey: string,
     private readonly context: DeliveryContext,
     private readonly tools: CommandTools,
   ) {
@@ -141,13 +152,14 @@ class ClaimedRun {
   }
 
   private runContext(write: RunContext['output']): RunContext {
-    const { claim, tools, keeper } = this;
+    const { claim, runKey, tools, keeper } = this;
     const callback = claim.runnerCallback;
     return {
       signal: this.end.signal,
       hostEnv: tools.hostEnv,
-      runKey: runKeyOf(claim.work_id, claim.delivery_number),
+      runKey,
       workerId: tools.workerId,
+      runsFolder: tools.runsFolder,
       variables: variablesOf(claim),
       started: () => keeper.noteRunning(),
       output: write,

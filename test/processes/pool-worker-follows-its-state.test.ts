@@ -24,12 +24,14 @@ async function startWorker(workerId: string, temporalAddress: string): Promise<P
     poolId: 'default',
     credential: () => plaintext,
     target: { connection: { address: temporalAddress }, namespace: 'default' },
-    executor: createOpenCrowExecutor({
-      triggerPipe: path.join(folder, 'trigger.pipe'),
-      lifecycleSocket: path.join(folder, `${workerId}.sock`),
-      spoolDir: path.join(folder, workerId),
-      logger,
-    }),
+    executors: [
+      createOpenCrowExecutor({
+        triggerPipe: path.join(folder, 'trigger.pipe'),
+        lifecycleSocket: path.join(folder, `${workerId}.sock`),
+        spoolDir: path.join(folder, workerId),
+        logger,
+      }),
+    ],
     version: '1.2.3',
     graceMs: 2_000,
     heartbeatMs: 100,

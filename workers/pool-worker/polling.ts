@@ -1,6 +1,7 @@
 import { Worker, type NativeConnection } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { taskQueueOf } from '../../contracts/names';
+import { isCommandExecutor } from '../../contracts/terminology';
 import type { ControlPlaneClient } from '../../executors/control-plane-client';
 import type { Executor } from '../../executors/executor';
 import { KeptTemporalWorker, type StoppableWorker } from '../kept-temporal-worker';
@@ -26,16 +27,26 @@ const FORCE_SLACK_MS = 10_000;
 /** More tasks than this at once would only wait for each other. */
 const MOST_TASKS = 20;
 
+/** A command ends by itself or with its process: when polling stops, what is under way goes on. */
+const COMMAND_GRACE_MS = 8 * 24 * 3600 * 1000;
+
+interface Poller {
+  worker: KeptTemporalWorker;
+  drain: AbortController;
+}
+
 /**
- * Polls the pool's queue while it should, for as many deliveries at a time as the worker has slots: with the one slot that
- * OpenCrow wants, one waits here and everything else stays in the queue.
+ * Polls one executor's queue of the pool while it should, for as many deliveries at a time as the worker has slots: with the one
+ * slot that OpenCrow wants, one waits here and everything else stays in the queue.
  */
 export class Polling {
   /** Ids that are being delivered now. */
   readonly active = new Set<string>();
   private wanted = false;
   private slots = 1;
-  private current: { worker: KeptTemporalWorker; drain: AbortController } | null = null;
+  private current: Poller | null = null;
+  /** Those that take nothing new and still run commands. */
+  private readonly leaving = new Map<Poller, Promise<void>>();
   private transition: Promise<void> = Promise.resolve();
 
   constructor(private readonly options: PollingOptions) {}
@@ -45,23 +56,38 @@ export class Polling {
     return this.current?.worker.isRunning ?? false;
   }
 
-  /** Starts or stops polling; a delivery under way is finished or handed back. Resolves when that is done. */
+  /**
+   * Starts or stops polling. A delivery to OpenCrow that is under way is finished or handed back, and a command goes on. Resolves
+   * when that is done.
+   */
   want(wanted: boolean, slots = this.slots): Promise<void> {
     this.slots = slots;
     if (wanted === this.wanted) return this.transition;
     this.wanted = wanted;
-    if (!wanted) this.current?.drain.abort();
+    if (!wanted && !this.runsCommands) this.current?.drain.abort();
     this.transition = this.transition.then(() => this.settle());
     return this.transition;
+  }
+
+  /** Stops polling for good. Resolves when nothing is under way any more, which commands are given the grace for. */
+  async stop(): Promise<void> {
+    for (const { drain } of [...this.leaving.keys(), ...(this.current ? [this.current] : [])]) drain.abort();
+    await this.want(false);
+    await Promise.all(this.leaving.values());
+  }
+
+  private get runsCommands(): boolean {
+    return isCommandExecutor(this.options.executor.kind);
   }
 
   private async settle(): Promise<void> {
     if (this.wanted === (this.current !== null)) return;
     if (this.current) {
-      this.current.drain.abort();
-      await this.current.worker.stop();
+      const poller = this.current;
       this.current = null;
-      return;
+      const stopped = poller.worker.stop().finally(() => this.leaving.delete(poller));
+      if (this.runsCommands) return void this.leaving.set(poller, stopped);
+      return stopped;
     }
     const drain = new AbortController();
     const create = (connection: NativeConnection): Promise<StoppableWorker> =>
@@ -72,15 +98,17 @@ export class Polling {
   }
 
   private async createWorker(connection: NativeConnection, drainSignal: AbortSignal): Promise<StoppableWorker> {
-    const { target, poolId, graceMs } = this.options;
+    const { target, poolId, graceMs, executor } = this.options;
+    const activity = executorActivity({ ...this.options, active: this.active, drainSignal });
     const worker = await Worker.create({
       connection,
       namespace: target.namespace,
-      taskQueue: taskQueueOf(poolId),
-      activities: { deliver: executorActivity({ ...this.options, active: this.active, drainSignal }) },
+      taskQueue: taskQueueOf(poolId, executor.kind),
+      activities: this.runsCommands ? { execute: activity } : { deliver: activity },
       maxConcurrentActivityTaskExecutions: Math.min(this.slots, MOST_TASKS),
-      shutdownGraceTime: graceMs,
-      shutdownForceTime: graceMs + FORCE_SLACK_MS,
+      ...(this.runsCommands
+        ? { shutdownGraceTime: COMMAND_GRACE_MS }
+        : { shutdownGraceTime: graceMs, shutdownForceTime: graceMs + FORCE_SLACK_MS }),
       maxHeartbeatThrottleInterval: HEARTBEAT_THROTTLE_MS,
     });
     return {

@@ -15,8 +15,8 @@ export interface PresenceOptions {
   /** Time between two heartbeats, milliseconds. */
   everyMs: number;
   activeWork: () => readonly string[];
-  /** Its problem and its restarts are told with each heartbeat. */
-  executor: Pick<Executor, 'status' | 'restartReported'>;
+  /** What is offered; its problem and its restarts are told with each heartbeat. */
+  executors: readonly Pick<Executor, 'kind' | 'status' | 'restartReported'>[];
   /** Told after each heartbeat; `slots` is how many deliveries may be open at once. */
   onStanding: (standing: Standing, slots: number) => void;
   /** This worker can never work as it was started. */
@@ -56,19 +56,22 @@ export class Presence {
 
   /** False when the control plane could not be asked. */
   private async beat(): Promise<boolean> {
-    const { control, version, activeWork, executor } = this.options;
+    const { control, version, activeWork, executors } = this.options;
     const work = activeWork();
-    const { reason: problem, restarted } = executor.status();
+    const statuses = executors.map((executor) => executor.status());
+    const problem = statuses.find(({ reason }) => reason !== null)?.reason ?? null;
+    const restarted = executors.filter((_, index) => statuses[index]!.restarted);
     try {
       const { worker } = await control.heartbeat({
         version,
         current_load: work.length,
+        executors: executors.map(({ kind }) => kind),
         active_work_ids: [...work],
         sequence: this.sequence++,
         ...(problem === null ? {} : { last_error_code: problem }),
-        ...(restarted ? { executor_restarted: true } : {}),
+        ...(restarted.length > 0 ? { executor_restarted: true } : {}),
       });
-      if (restarted) executor.restartReported();
+      for (const executor of restarted) executor.restartReported();
       this.reached();
       if (worker.pool_id === this.options.poolId) this.stand(worker.status, worker.max_open_deliveries);
       else this.options.onMisplaced(misplaced(worker.worker_id, worker.pool_id, this.options.poolId));
