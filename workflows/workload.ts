@@ -20,6 +20,9 @@ import { Offer } from './offer';
 import { Publisher } from './publisher';
 import { WithdrawnOffers } from './withdrawn-offers';
 
+/** The ledger is not asked more often than this whether a lease has run out. */
+const LEAST_LOOK_MS = 1_000;
+
 const wakeSignal = defineSignal<[Wake]>(WAKE_SIGNAL);
 
 /**
@@ -88,7 +91,7 @@ export async function workload(input: WorkloadInput): Promise<WorkloadSummary> {
 function patience(view: WorkloadView, isOffered: boolean): number | null {
   if (!isCommandExecutor(view.executor)) return view.next === 'wait' ? view.wait_ms : null;
   if (isOffered || view.lease_ms === undefined) return view.wait_ms;
-  return Math.min(view.wait_ms ?? Infinity, view.lease_ms);
+  return Math.min(view.wait_ms ?? Infinity, Math.max(view.lease_ms, LEAST_LOOK_MS));
 }
 
 /** A command that runs and whose end is told: the worker that told it ends its offer too, at once or by its silence. */

@@ -60,6 +60,10 @@ export interface ClusterOptions {
   /** Default 1. */
   maxOpenDeliveries?: number;
   temporal?: TemporalOf;
+  /** Backends that the worker offers, instead of an OpenCrow. */
+  backends?: string;
+  /** Further variables of the worker. */
+  workerEnv?: NodeJS.ProcessEnv;
 }
 
 /** What tells that a process works. */
@@ -89,7 +93,7 @@ export class Cluster {
     readonly folder: string,
     private readonly token: string,
     private readonly ports: Record<'api' | 'standby', number>,
-    private readonly script: object,
+    private readonly options: ClusterOptions,
   ) {}
 
   /** Prepares everything and starts no process yet. */
@@ -116,11 +120,15 @@ export class Cluster {
       await namespace?.close();
     };
     const ports = { api, standby };
-    return new Cluster(schema, db, temporal, closeOwn, folder, token.reveal(), ports, options.script ?? {});
+    return new Cluster(schema, db, temporal, closeOwn, folder, token.reveal(), ports, options);
   }
 
   get lifecycleSocket(): string {
     return path.join(this.folder, 'l.sock');
+  }
+  /** Where the commands of its worker run. */
+  get workspace(): string {
+    return path.join(this.folder, 'workspace');
   }
   get spoolDir(): string {
     return path.join(this.folder, 'spool');
@@ -139,6 +147,7 @@ export class Cluster {
       TEMPORAL_ADDRESS: this.temporal.address,
       TEMPORAL_NAMESPACE: this.temporal.namespace,
       DATABASE_URL: role === 'worker' ? '' : this.databaseUrl,
+      ...(role === 'worker' ? this.options.workerEnv : {}),
       ...(armed && { WORKLOADD_DEBUG_POINT: armed }),
     });
     this.processes.set(role, process);
@@ -240,7 +249,7 @@ export class Cluster {
       if (code !== 0) throw new Error(`${role} exited with ${code}:\n${this.process(role).stderr.slice(-5_000)}`);
     }
     expect(existsSync(this.lifecycleSocket)).toBe(false);
-    expect(readdirSync(path.join(this.spoolDir, 'leases'))).toEqual([]);
+    if (!this.options.backends) expect(readdirSync(path.join(this.spoolDir, 'leases'))).toEqual([]);
     await (await openDataDir(this.spoolDir)).release();
     expect(findProcesses((args) => args.some((arg) => arg.includes(this.folder)))).toEqual([]);
     await eventually(async () => expect(await this.connections()).toBe(0));
@@ -310,7 +319,8 @@ export class Cluster {
   }
 
   private async startCrow(): Promise<TestProcess> {
-    const { folder: sessionDir, lifecycleSocket, script } = this;
+    const { folder: sessionDir, lifecycleSocket } = this;
+    const { script = {} } = this.options;
     const crow = await startOpenCrow({ sessionDir, lifecycleSocket, script });
     this.processes.set('crow', crow);
     return crow;
@@ -326,7 +336,9 @@ export class Cluster {
     return [
       ...['worker', '--pool', 'crows', '--worker-id', 'crow', '--api-url', `http://127.0.0.1:${this.ports.api}`],
       ...['--worker-credential-file', path.join(this.folder, 'credential'), '--spool-dir', this.spoolDir],
-      ...['--trigger-pipe', path.join(this.folder, 'trigger.pipe'), '--lifecycle-socket', this.lifecycleSocket],
+      ...(this.options.backends
+        ? ['--backends', this.options.backends, '--workspace', this.workspace]
+        : ['--trigger-pipe', path.join(this.folder, 'trigger.pipe'), '--lifecycle-socket', this.lifecycleSocket]),
       ...grace,
     ];
   }
