@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { CommandExecutor } from '../../contracts/terminology';
 import { builtInBackends, type BackendSettings } from '../../executors/backends';
 import { createCommandExecutor } from '../../executors/command';
+import { spooledOutput } from '../../executors/command/run-output';
 import type { Executor } from '../../executors/executor';
 
 /** The execution backends that a worker offers. */
@@ -21,7 +22,9 @@ export function commandExecutors(
   worker: { workerId: string; apiUrl: string; spoolDir: string; graceMs: number; logger: Logger },
 ): Executor[] {
   const { spoolDir, ...own } = worker;
+  if (offered.kinds.length === 0) return [];
   const running = new Set<string>();
+  const output = spooledOutput({ folder: path.join(spoolDir, 'output') });
   return builtInBackends(offered).flatMap((backend) => {
     const kind = offered.kinds.find((each) => each === backend.spec.id);
     if (kind === undefined) return [];
@@ -33,6 +36,7 @@ export function commandExecutors(
       sandboxProfiles: offered.sandboxProfiles,
       runsFolder: path.join(spoolDir, 'runs'),
       running,
+      output,
     });
   });
 }
