@@ -63,6 +63,9 @@ async function passGates(
   }
   const place = placeOf(request);
   if ('refused' in place) return place;
+  // Its links may lead to where the backend cannot follow.
+  const misplaced = backend.check?.({ ...request, cwd: place.cwd }) ?? null;
+  if (misplaced) return { refused: misplaced.code, reason: misplaced.reason };
   const forwarded = forwardedNames(profile, context.hostEnv, request.env);
   if ('denied' in forwarded) {
     return { refused: 'sandbox-env-denied', reason: `profile ${profile.id} does not expose ${forwarded.denied}` };

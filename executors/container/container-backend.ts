@@ -75,6 +75,8 @@ async function run(runtimes: readonly string[], request: CheckedRequest, context
     await cli.remove(name);
     return { ...refused('delegation-failed', 'an earlier attempt had started its container'), outcomeUnknown: true };
   }
+  const missing = await cli.pullMissing(handle.ref, context.signal);
+  if (missing !== null) return refused('runtime-unavailable', `${cli.runtime} cannot get the image: ${missing}`);
 
   const scratch = mkdtempSync(path.join(os.tmpdir(), 'workloadd-container-'));
   const cidFile = path.join(scratch, 'cid');
@@ -89,7 +91,7 @@ async function run(runtimes: readonly string[], request: CheckedRequest, context
       output: context.output,
       beforeKill: () => cli.remove(name),
     });
-    if (end.cut !== null) await cli.remove(name);
+    if (end.exitCode === null || end.exitCode === RUNTIME_FAILED) await cli.remove(name);
     const created = existsSync(cidFile) && statSync(cidFile).size > 0;
     return { ...judged(cli.runtime, end, created, request), handle: await resolved(cli, handle) };
   } finally {

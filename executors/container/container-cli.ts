@@ -8,6 +8,8 @@ export const firstLine = (text: string): string | null =>
     .map((line) => line.trim())
     .find((line) => line !== '') ?? null;
 
+/** The longest time that getting an image may take. */
+const PULL_MS = 900_000;
 /** Bytes of an answer that are read. */
 const ANSWER_BYTES = 256 * 1024;
 
@@ -28,8 +30,12 @@ export class ContainerCli {
     private readonly hostEnv: NodeJS.ProcessEnv,
   ) {}
 
-  /** Asks one thing and waits for the answer, at most `timeoutMs` (default 15,000). Never rejects. */
-  async ask(args: readonly string[], timeoutMs = 15_000): Promise<CliAnswer> {
+  /** Asks one thing and waits for the answer, at most `timeoutMs` (default 15,000) or until the signal. Never rejects. */
+  async ask(
+    args: readonly string[],
+    timeoutMs = 15_000,
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<CliAnswer> {
     const printed: Buffer[] = [];
     let bytes = 0;
     const end = await runChild({
@@ -38,7 +44,7 @@ export class ContainerCli {
       cwd: '/',
       env: hostVariablesOf(this.hostEnv),
       timeoutMs,
-      signal: new AbortController().signal,
+      signal,
       output: (stream, chunk) => {
         if (stream !== 'stdout' || bytes >= ANSWER_BYTES) return;
         printed.push(Buffer.from(chunk));
@@ -48,6 +54,16 @@ export class ContainerCli {
     });
     const text = Buffer.concat(printed).toString('utf8', 0, ANSWER_BYTES);
     return { ok: end.exitCode === 0, text, line: firstLine(text), why: whyNot(this.runtime, end) };
+  }
+
+  /**
+   * Sees to it that the image is there, so that getting it takes nothing of a command's time. Null when it is, else why it cannot
+   * be had.
+   */
+  async pullMissing(image: string, signal: AbortSignal): Promise<string | null> {
+    if ((await this.ask(['image', 'inspect', '--format', '{{.Id}}', image])).ok) return null;
+    const { ok, why } = await this.ask(['pull', image], PULL_MS, signal);
+    return ok ? null : why;
   }
 
   /** Kills and removes a container: ending the command line that started it does neither. False when it was not there. */

@@ -37,6 +37,10 @@ export class RunnerClient {
     return this.send('DELETE', this.urlOf(jobId), { headers: {}, timeoutMs });
   }
 
+  close(): void {
+    this.exchange.close();
+  }
+
   private async send(
     method: 'GET' | 'POST' | 'DELETE',
     url: string,

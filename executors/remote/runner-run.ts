@@ -49,7 +49,11 @@ export class RunnerRun {
     const { token, privateHosts = [] } = this.options;
     const client = new RunnerClient({ endpoint, token, privateHosts });
     const { resumeFrom } = this.context;
-    return resumeFrom ? this.resume(client, resumeFrom) : this.begin(client);
+    try {
+      return await (resumeFrom ? this.resume(client, resumeFrom) : this.begin(client));
+    } finally {
+      client.close();
+    }
   }
 
   /** Sent once, never again: a reply that is lost leaves open whether the runner has the job. */
@@ -62,6 +66,10 @@ export class RunnerRun {
       reply = await client.submit(this.job(), this.context.runKey, this.remainingMs(), this.patience());
     } catch (error) {
       const code = codeOf(error);
+      if (code === 'EPRIVATE') {
+        const why = 'its name leads to a private address and is not on the list of private runner hosts';
+        return this.refused('endpoint-not-allowed', `${this.id} runner is not asked: ${why}`, false);
+      }
       return this.refused('delegation-failed', `${this.id} delegation failed: ${code}`, !NEVER_CONNECTED.has(code));
     }
     if (!isSuccess(reply)) {
@@ -197,7 +205,7 @@ export class RunnerRun {
 }
 
 /** Failures before anything could be sent. */
-const NEVER_CONNECTED = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'EPRIVATE']);
+const NEVER_CONNECTED = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
 
 const isSuccess = ({ status }: RunnerAnswer): boolean => status >= 200 && status < 300;
 

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { sandboxProfile } from '../../contracts/sandbox-profile';
 import { bundledProfile } from '../../domain/execution/sandbox-profiles';
@@ -94,7 +94,8 @@ test('what an earlier attempt left running is ended and not run again', async ()
 
 test.each([
   ['a daemon that is away', 'dead', 'refused:runtime-unavailable'],
-  ['an image that cannot be had', 'fail-run', 'refused:runtime-unavailable'],
+  ['an image that cannot be had', 'fail-pull', 'refused:runtime-unavailable'],
+  ['a runtime that fails', 'fail-run', 'refused:runtime-unavailable'],
 ])('%s is refused, known not to have run', async (_, mode, refusal) => {
   const docker = standInDocker(temporaryFolder());
   writeFileSync(path.join(docker.state, mode), '');
@@ -113,6 +114,33 @@ test('a command that exits as a runtime that failed is not known to have run, an
   );
   expect(evidence[0]).toBe('refused:runtime-unavailable');
   expect(provenance.outcomeUnknown).toBe(true);
+});
+
+test('an image that is not there is got before the time of the command begins', async () => {
+  const docker = standInDocker(temporaryFolder());
+  const request = { command: 'true', cwd: temporaryFolder(), image: IMAGE };
+  const verbs = async (): Promise<string[]> => {
+    expect((await execute(containerBackend(), request, { context: { hostEnv: docker.env } })).status).toBe('completed');
+    return docker.calls().map(({ argv }) => argv.slice(0, 2).join(' '));
+  };
+  const before = ['version --format', 'container inspect', 'image inspect'];
+  expect((await verbs()).slice(0, 5)).toEqual([...before, `pull ${IMAGE}`, 'run --rm']);
+  rmSync(path.join(docker.state, 'calls.ndjson'));
+  writeFileSync(path.join(docker.state, 'digest'), `alpine@sha256:${'c'.repeat(64)}\n`);
+  expect((await verbs()).slice(0, 4)).toEqual([...before, 'run --rm']);
+});
+
+test('a folder whose links lead to where no mount can be is refused', async () => {
+  const workspace = temporaryFolder();
+  mkdirSync(path.join(workspace, 'a:b'));
+  symlinkSync(path.join(workspace, 'a:b'), path.join(workspace, 'link'));
+  const { evidence } = await execute(containerBackend(), {
+    command: 'true',
+    cwd: path.join(workspace, 'link'),
+    workspace,
+    image: IMAGE,
+  });
+  expect(evidence[0]).toBe('refused:cwd-outside-workspace');
 });
 
 test('the next runtime is used only when it is configured', async () => {

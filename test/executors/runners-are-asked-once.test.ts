@@ -1,4 +1,6 @@
 import type { ServerResponse } from 'node:http';
+import { sandboxProfile } from '../../contracts/sandbox-profile';
+import { bundledProfile } from '../../domain/execution/sandbox-profiles';
 import { ciBackend } from '../../executors/ci/ci-backend';
 import { remoteBackend } from '../../executors/remote/remote-backend';
 import type { ExecutionHandle } from '../../contracts/execution';
@@ -141,4 +143,38 @@ test('a job id without an endpoint is no target to ask', async () => {
   const { evidence, provenance } = await execute(ciBackend(), { command: 'true', cwd: temporaryFolder(), jobId: 'j' });
   expect(evidence[0]).toBe('refused:delegation-target-missing');
   expect(provenance.handle).toEqual({ kind: 'ci', ref: 'j', jobId: 'j' });
+});
+
+test('a name that leads inside is not asked', async () => {
+  const started = await runner();
+  const { protocol, port, pathname } = new URL(started.url);
+  const endpoint = `${protocol}//localhost:${port}${pathname}`;
+  const end = await remoteBackend().run(
+    {
+      command: 'true',
+      args: [],
+      cwd: '/',
+      timeoutMs: 5_000,
+      profile: bundledProfile('default')!,
+      forwarded: [],
+      handle: { kind: 'remote', ref: endpoint, endpoint },
+    },
+    { signal: new AbortController().signal, hostEnv: {}, runKey: 'k', output: () => undefined },
+  );
+  expect(end).toMatchObject({ type: 'refused', code: 'endpoint-not-allowed', outcomeUnknown: false });
+  expect(started.seen).toEqual([]);
+});
+
+test('a runner gets what the profile exposes, and neither PATH nor HOME', async () => {
+  const started = await runner();
+  const profile = sandboxProfile.parse({
+    schemaVersion: 1,
+    id: 'p',
+    title: 'p',
+    execute: { mode: 'any' },
+    env: { expose: ['PATH', 'HOME', 'SHOWN', 'DENIED', 'MISSING'], deny: ['DENIED'] },
+  });
+  const hostEnv = { PATH: '/bin', HOME: '/home/x', SHOWN: 'shown', DENIED: 'denied', OTHER: 'other' };
+  await run(started.url, { profile, context: { hostEnv, variables: { WORKLOAD_ID: 'wl_1' } } });
+  expect(posts(started)[0]!.body.env).toEqual({ SHOWN: 'shown', WORKLOAD_ID: 'wl_1' });
 });

@@ -3,7 +3,8 @@
 // of `run` as a process of this host with the environment a container would get. A container is a file with its pid and one with
 // its labels. Modes, by files in that folder:
 //   dead          the daemon does not answer            fail-run   `run` exits with 125 before there is a container
-//   digest        what `image inspect` prints           slow-start `run` waits for the file `go` before it makes the container
+//   digest        what `image inspect` prints; without  fail-pull  the image cannot be had
+//                 it there is no image
 import { spawn } from 'node:child_process';
 import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -35,6 +36,8 @@ else if (verb === 'version') say(0, '99.9-stand-in\n');
 else if (verb === 'container') say(alive(rest.at(-1)) ? 0 : 1, alive(rest.at(-1)) ? 'f00d\n' : '\n');
 else if (verb === 'image')
   say(existsSync(at('digest')) ? 0 : 1, existsSync(at('digest')) ? readFileSync(at('digest'), 'utf8') : '\n');
+else if (verb === 'pull')
+  say(existsSync(at('fail-pull')) ? 1 : 0, '', 'Error response from daemon: pull access denied for x.\n');
 else if (verb === 'kill') {
   if (!alive(rest[0])) say(1, '', `Error response from daemon: No such container: ${rest[0]}\n`);
   else {
