@@ -58,6 +58,8 @@ export class FolderStore implements ArtifactStore {
         const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, end - at));
         const { bytesRead } = await handle.read(piece, 0, piece.length, at);
         if (bytesRead === 0) throw gone();
+        // Before the last piece: who has got it may go, and must not find the answer unfinished.
+        if (at + bytesRead === end) await handle.close();
         yield piece.subarray(0, bytesRead);
         at += bytesRead;
       }
