@@ -64,6 +64,12 @@ test('a claim says what is to be run, and the intent begins a short lease that o
   });
 });
 
+test('evidence that it runs prolongs no lease', async () => {
+  const held = await ledger.delivered(NODE);
+  expect(await ledger.report(held.principal, held.workId, 'running')).toMatchObject({ state: 'running' });
+  expect(await msLeft(held.workId)).toBeLessThanOrEqual(30_000);
+});
+
 test('no lease lives past the deadline of its workload', async () => {
   const held = await ledger.delivered({ ...NODE, deadlines: { start: 5_000, run: 2_000 } });
   expect(held.intent.ttl_ms).toBeLessThanOrEqual(5_000);

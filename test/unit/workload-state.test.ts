@@ -401,6 +401,11 @@ describe('the end of a command', () => {
     expect(transition(last, refused, 3)).toMatchObject({ path: ['lost'], reason: 'command_refused' });
   });
 
+  test('is said of the delivery that is under way, and of no other', () => {
+    const { last } = play(accepted(), under);
+    for (const number of [0, 2]) expect(transition(last, executed('completed', number), 3).verdict).toBe('conflict');
+  });
+
   test('of a cancelled one says that it runs no more, once', () => {
     const { last } = play(accepted(), [...under, [3, { type: 'cancelled' }]]);
     const over = transition(last, executed('failed'), 4);
