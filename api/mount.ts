@@ -60,12 +60,16 @@ const actorOf = (principal: Principal): string | undefined =>
       ? `worker:${principal.workerId}`
       : `token:${principal.tokenId}`;
 
-/** Counts by token, not by address: a token is one client wherever it calls from. */
+/**
+ * Counts by token, not by address: a token is one client wherever it calls from. What a worker does under a lease is not counted:
+ * work is bounded by its leases, and a renewal that is refused would lose one.
+ */
 function requestLimit(perMinute: number): RequestHandler {
   return rateLimit({
     windowMs: 60_000,
     limit: perMinute,
-    skip: (_request, response: Response) => perMinute === 0 || response.locals.actor === undefined,
+    skip: (_request, { locals }: Response) =>
+      perMinute === 0 || locals.actor === undefined || (locals.route as string).includes('/leases/'),
     keyGenerator: (_request, response: Response) => response.locals.actor as string,
     standardHeaders: 'draft-8',
     legacyHeaders: false,

@@ -45,7 +45,7 @@ export const OPTIONS = {
     schema: duration('1s', '1h'),
   }),
   requestsPerMinute: withDefault('N', '0', {
-    doc: 'Requests a minute that one token or worker credential may make of this api process; 0 is no limit.',
+    doc: 'Requests a minute that one token or worker credential may make of this api process; 0 is no limit. What a worker does under a lease is not counted.',
     schema: integer(0, 1_000_000),
   }),
   databaseUrl: secret({

@@ -1,5 +1,6 @@
 import { ROUTES } from '../../api/routes';
 import { TOKEN_SCOPES, type TokenScope } from '../../contracts/terminology';
+import { workloadIdFor } from '../../domain/identity';
 import { enrolWorker } from '../../ledger/workers';
 import { anEvent, startTestApi, type TestApi } from '../support/api-server';
 
@@ -88,6 +89,22 @@ test('requests above the limit of a token are 429 with Retry-After, by token', a
     expect([over.status, over.body.code]).toEqual([429, 'rate_limit.exceeded']);
     expect(Number(over.headers.get('retry-after'))).toBeGreaterThan(0);
     expect((await limited.ask('GET', '/api/whoami', { token: second })).status).toBe(200);
+  } finally {
+    await limited.stop();
+  }
+});
+
+test('what a worker does under a lease is not counted, so that a limit loses none', async () => {
+  const limited = await startTestApi({ config: { requestsPerMinute: 1 } });
+  try {
+    const enrolled = await enrolWorker(limited.db, { workerId: 'w1', poolId: 'default', actor: 'test' });
+    const token = enrolled.plaintext.reveal();
+    const own = '/api/workers/w1';
+    expect((await limited.ask('GET', own, { token })).status).toBe(200);
+    expect((await limited.ask('GET', own, { token })).status).toBe(429);
+    const renewal = { json: {}, token, headers: { 'Lease-Token': 'none' } };
+    const lease = `${own}/leases/${workloadIdFor('default', 'rss', 'none')}/renew`;
+    for (let n = 0; n < 3; n += 1) expect((await limited.ask('POST', lease, renewal)).status).toBe(404);
   } finally {
     await limited.stop();
   }
