@@ -26,7 +26,12 @@ export async function runExecVia(
   const url = httpUrl.safeParse(args.via);
   if (!url.success) throw wrong(`--via ${url.error.issues[0]!.message}`);
   const asked = askedOf(args, argv);
-  const tell = (line: string): void => void process.stderr.write(`exec: ${line}\n`);
+  // What the command prints need not end with a line.
+  let inLine = false;
+  const tell = (line: string): void => {
+    process.stderr.write(`${inLine ? '\n' : ''}exec: ${line}\n`);
+    inLine = false;
+  };
   const service = new Service(url.data.replace(/\/+$/, ''), () => apiToken().reveal(), { tell });
   const interrupts = new Interrupts();
   const run = new ViaRun({
@@ -34,12 +39,15 @@ export async function runExecVia(
     asked,
     interrupt: interrupts.signal,
     tell,
-    write: (text) => void process.stderr.write(text),
+    write: (text) => {
+      process.stderr.write(text);
+      inLine = !text.endsWith('\n');
+    },
   });
   try {
     const verdict = await Promise.race([verdictOn(run), interrupts.second]);
     if (!verdict) throw new CommandFailed(leftText(run), EXIT.forced);
-    await print(verdict, args.json === true);
+    await print(verdict, args.json === true, tell);
     // What was printed says it all.
     if (verdict.status !== 'completed') throw new CommandFailed('', EXEC_EXIT[verdict.status]);
   } finally {
@@ -88,9 +96,13 @@ function leftText({ workloadId }: ViaRun): string {
     : `left; ${workloadId} goes on without this command`;
 }
 
-async function print({ envelope, status, reason, workloadId, mayHaveRun }: Verdict, json: boolean): Promise<void> {
+async function print(
+  { envelope, status, reason, workloadId, mayHaveRun }: Verdict,
+  json: boolean,
+  tell: (line: string) => void,
+): Promise<void> {
   const isPlainEnd = envelope !== null && envelope.status === status && !envelope.provenance.outcomeUnknown;
-  if (!isPlainEnd) process.stderr.write(`exec: ${printable(reason)}\n`);
+  if (!isPlainEnd) tell(printable(reason));
   if (json) {
     const told = { status, reason, workload_id: workloadId, ...(mayHaveRun && { may_have_run: true }) };
     await printWhole(JSON.stringify(envelope ?? told));
