@@ -7,7 +7,7 @@ import { PROBLEMS, Problem, type ProblemCode } from '../contracts/problems';
 import { runSpec } from '../contracts/run';
 import { Secret } from '../contracts/secret';
 import { EXECUTORS, WORKLOAD_STATES, type WorkloadState } from '../contracts/terminology';
-import { workerSelf, type Claim } from '../contracts/worker-protocol';
+import { type OverAnswer, workerSelf, type Claim } from '../contracts/worker-protocol';
 
 /** The longest wait an answer can ask for, in milliseconds. */
 const MAX_RETRY_AFTER_MS = 600_000;
@@ -108,7 +108,7 @@ export const renewAnswer = z.object({
   runner_done: z.literal(true).optional().catch(undefined),
 });
 
-export const overAnswer = z.object({ over: z.array(z.string()) });
+export const overAnswer: z.ZodType<OverAnswer> = z.object({ over: z.array(z.string()) });
 
 export const lifecycleAnswer = z.object({
   results: z.array(z.object({ effect: z.enum(LIFECYCLE_EFFECTS), state: z.string().optional() })),
