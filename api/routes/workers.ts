@@ -5,7 +5,13 @@ import { LIFECYCLE_EFFECTS, lifecycleBatch, type LifecycleResults } from '../../
 import { Problem } from '../../contracts/problems';
 import { runSpec } from '../../contracts/run';
 import { EXECUTORS, WORKLOAD_STATES } from '../../contracts/terminology';
-import { claimRequest, heartbeatRequest, overRequest, workerSelf } from '../../contracts/worker-protocol';
+import {
+  claimRequest,
+  heartbeatRequest,
+  overRequest,
+  workerSelf,
+  type OverAnswer,
+} from '../../contracts/worker-protocol';
 import { debugPoint } from '../../domain/debug-point';
 import { claim } from '../../ledger/claims';
 import { runsOver } from '../../ledger/command-runs';
@@ -191,7 +197,10 @@ const overRoute = route({
   params,
   body: { 'application/json': overRequest },
   answers: { 200: { description: 'Those that are over.', schema: z.object({ over: z.array(z.string()) }) } },
-  handle: async ({ deps, body }) => ({ status: 200, body: { over: await runsOver(deps.db, body.run_keys) } }),
+  handle: async ({ deps, body }) => ({
+    status: 200,
+    body: { over: await runsOver(deps.db, body.run_keys) } satisfies OverAnswer,
+  }),
 });
 
 /** The worker protocol but for leases. */

@@ -217,7 +217,7 @@ test('whatever comes in whatever order: one holder, one end, one job, and no con
         await story.check();
       }
     }),
-    { numRuns: 20 },
+    { numRuns: 12 },
   );
   expect((await findingsOf(ledger.db)).filter(({ code }) => !code.startsWith('chain.'))).toEqual([]);
 });
