@@ -35,9 +35,12 @@ export interface CheckedRequest {
   handle: ExecutionHandle | undefined;
 }
 
+/** Reason of an aborted {@link RunContext.signal}: the target goes on and somebody else waits for its end, so it is left alone. */
+export const HANDED_ON = 'handed_on';
+
 /** What a backend may use while it runs a command. */
 export interface RunContext {
-  /** Aborted: end the command and everything it started, then return. */
+  /** Aborted: end the command and everything it started, then return. With {@link HANDED_ON} only return. */
   signal: AbortSignal;
   /** The host's variables and those of the run. Values reach a command only through `forwarded`. */
   hostEnv: NodeJS.ProcessEnv;

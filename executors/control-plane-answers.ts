@@ -123,12 +123,21 @@ const problemDocument = z.object({
   /** Where the workload stands, if the refusal says it. */
   state: z.enum(WORKLOAD_STATES).optional().catch(undefined),
   wait_ms: z.number().nullish().catch(undefined),
+  /** Why a lease token does not hold, and for which delivery the lease is now. */
+  staleness: z.string().max(64).optional().catch(undefined),
+  delivery: z.number().nullish().catch(undefined),
 });
 
 /** Where a refusal says that the workload stands; nulls when it does not. */
 export function standingOf(problem: Problem): { state: WorkloadState | null; waitMs: number | null } {
   const { state, wait_ms: waitMs } = (problem.extra ?? {}) as { state?: WorkloadState; wait_ms?: number | null };
   return { state: state ?? null, waitMs: waitMs ?? null };
+}
+
+/** The lease ran out or is another worker's, and is for this same delivery: its job goes on, and somebody waits for its end. */
+export function isTakenOver(problem: Problem, delivery: number): boolean {
+  const { staleness, delivery: current } = (problem.extra ?? {}) as { staleness?: string; delivery?: number | null };
+  return current === delivery && (staleness === 'mismatch' || staleness === 'expired');
 }
 
 /**
@@ -144,12 +153,13 @@ export function problemFrom(
   const isProblem = header('content-type')?.startsWith('application/problem+json') ?? false;
   const document = problemDocument.safeParse(isProblem ? body : undefined);
   if (!document.success) return { problem: null, code: null, retryAfterMs };
-  const { code, detail, title, state, wait_ms } = document.data;
+  const { code, detail, title, state, wait_ms, staleness, delivery } = document.data;
   if (!isProblemCode(code) || PROBLEMS[code] !== status)
     return { problem: null, code: code.slice(0, 64), retryAfterMs };
   const options = {
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     ...(state === undefined ? {} : { extra: { state, wait_ms: wait_ms ?? null } }),
+    ...(staleness === undefined ? {} : { extra: { staleness, delivery: delivery ?? null } }),
   };
   return { problem: new Problem(code, (detail ?? title ?? code).slice(0, 500), options), code, retryAfterMs };
 }

@@ -25,7 +25,7 @@ export async function fenced<T>(
   return underLock(db, write, kind, (tx, row, lease) => {
     const stale = staleness(lease, write.principal.workerId, write.leaseToken);
     const reportable = leases === 'closed_too' && (stale === 'closed' || stale === 'expired') && lease?.delivery;
-    if (stale !== null && !reportable) throw new StaleLease(stale, lease?.epoch ?? null, write.leaseToken);
+    if (stale !== null && !reportable) throw new StaleLease(stale, lease, write.leaseToken);
     return work(tx, row, lease!);
   });
 }

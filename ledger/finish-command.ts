@@ -72,7 +72,7 @@ function refuseUnlessHeld(row: WorkloadRow, lease: LeaseRow | null, write: Fence
   const stale = staleness(lease, write.principal.workerId, write.leaseToken);
   const cancelled = stale === 'closed' && row.state === 'cancelled' && row.may_still_run;
   if (stale !== null && !(cancelled && lease!.delivery === row.delivery)) {
-    throw new StaleLease(stale, lease?.epoch ?? null, write.leaseToken);
+    throw new StaleLease(stale, lease, write.leaseToken);
   }
 }
 

@@ -39,13 +39,16 @@ export function staleness(lease: LeaseRow | null, workerId: string, token: strin
 export class StaleLease extends Problem {
   constructor(
     readonly staleness: string,
-    readonly currentEpoch: string | null,
+    current: LeaseRow | null,
     presented: string,
   ) {
-    super('lease.stale', `The lease token does not hold (${staleness}).`, { extra: { staleness } });
+    const delivery = current?.delivery ?? null;
+    super('lease.stale', `The lease token does not hold (${staleness}).`, { extra: { staleness, delivery } });
+    this.currentEpoch = current?.epoch ?? null;
     this.presentedTokenHash = createHash('sha256').update(presented).digest('hex').slice(0, 16);
   }
   readonly presentedTokenHash: string;
+  readonly currentEpoch: string | null;
 }
 
 export async function recordStaleWrite(

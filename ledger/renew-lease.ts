@@ -37,10 +37,11 @@ export async function renewLease(
   ttlMs = COMMAND_LEASE_MS,
 ): Promise<Renewed> {
   const { status, workerId } = write.principal;
-  if (status === 'paused' || status === 'pending') {
-    throw new Problem(`worker.${status}`, `Worker ${workerId} is ${status} and may not renew.`);
-  }
   return fenced(db, write, 'renew', async (tx, row, lease) => {
+    // After the lease was judged: whoever holds none any more must hear that, and end its command.
+    if (status === 'paused' || status === 'pending') {
+      throw new Problem(`worker.${status}`, `Worker ${workerId} is ${status} and may not renew.`);
+    }
     if (lease.delivery === null || !isCommandExecutor(row.executor)) {
       const why = lease.delivery === null ? 'No intent is recorded under this lease.' : 'Only commands are renewed.';
       throw new Problem('workload.state_conflict', why, { extra: { state: row.state } });

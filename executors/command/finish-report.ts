@@ -55,14 +55,18 @@ async function insist<T>(
 const isFinal = ({ status, code }: Problem): boolean =>
   code === 'worker.revoked' || code === 'worker.retired' || ![401, 403, 429].includes(status);
 
-/** A command that is known to have run, as lifecycle; null when nothing is known. The same end always has the same id. */
+/**
+ * A command that is known to have run, as lifecycle; null when nothing is known, or when it was cut off and its rule has it run
+ * again. The same end always has the same id.
+ */
 function evidenceOf(
-  { delivery_id: deliveryId, lease }: GrantedClaim,
+  { delivery_id: deliveryId, lease, run }: GrantedClaim,
   { status, evidence, provenance }: ExecutionEnvelope,
 ): LifecycleRecord | null {
   if (status === 'refused') return null;
   const exit = evidence[1] ?? '';
   const told = exit === 'exitCode:null' ? 'aborted' : status;
+  if (told === 'aborted' && run?.rerunnable) return null;
   return {
     event_id: `${provenance.backendId}:${deliveryId}:${lease.epoch}:${told}`,
     delivery_id: deliveryId,

@@ -31,7 +31,7 @@ export class LeaseKeeper {
     private readonly logger: Logger,
   ) {}
 
-  /** Aborted when the control plane says that the lease is over. */
+  /** Aborted when the control plane says that the lease is over; its refusal is the reason. */
   get over(): AbortSignal {
     return this.#over.signal;
   }
@@ -103,7 +103,7 @@ export class LeaseKeeper {
     } catch (error) {
       if (error instanceof Problem && OVER.has(error.code)) {
         this.logger.warn({ code: error.code }, 'the lease of a command is over');
-        this.#over.abort(error.code);
+        this.#over.abort(error);
         return usualMs;
       }
       if (!(error instanceof Problem) && !(error instanceof ControlPlaneUnavailable)) throw error;

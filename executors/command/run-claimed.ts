@@ -2,8 +2,10 @@ import type { Logger } from 'pino';
 import type { ExecutionEnvelope, RefusalCode } from '../../contracts/execution';
 import { ProfileError } from '../../domain/execution/sandbox-profiles';
 import { debugPoint } from '../../domain/debug-point';
-import type { Backend, RunContext } from '../backend';
-import type { GrantedClaim } from '../control-plane-answers';
+import { Problem } from '../../contracts/problems';
+import { isResumable } from '../../domain/execution/command-lease';
+import { HANDED_ON, type Backend, type RunContext } from '../backend';
+import { isTakenOver, type GrantedClaim } from '../control-plane-answers';
 import type { Again } from '../delivery-loop';
 import type { DeliveryContext, DeliveryOutcome } from '../executor';
 import { runCommand } from '../run-command';
@@ -33,6 +35,9 @@ export interface CommandTools {
   /** Milliseconds that a command may go on once the worker is to stop. */
   graceMs: number;
 }
+
+/** Why a command was ended before its time; `handed_on`: it was not, only the waiting for it. */
+type EndedBy = 'lease_over' | 'worker_stopped' | 'handed_on';
 
 /** What ending a command may take: it is asked, then killed, then reported. */
 const END_MS = 6_000;
@@ -69,7 +74,9 @@ class ClaimedRun {
   private readonly end = new AbortController();
   /** Ends reporting. */
   private readonly giveUp = new AbortController();
-  private endedBy: 'lease_over' | 'worker_stopped' | null = null;
+  private endedBy: EndedBy | null = null;
+  /** The ledger knows the job of a runner, so that another worker can wait for its end. */
+  private jobIsKnown: boolean;
   private readonly timers: NodeJS.Timeout[] = [];
 
   constructor(
@@ -80,11 +87,16 @@ class ClaimedRun {
   ) {
     this.logger = context.logger.child({ delivery_id: claim.delivery_id, epoch: claim.epoch });
     this.keeper = new LeaseKeeper(context.control, claim.lease, this.logger);
+    this.jobIsKnown = claim.resume !== undefined;
   }
 
   async run(ttlMs: number): Promise<DeliveryOutcome> {
     const { cancelSignal, drainSignal } = this.context;
-    const over = (): void => this.endBy('lease_over');
+    const over = (): void => {
+      const { reason } = this.keeper.over as { reason: unknown };
+      const goesOn = this.jobIsKnown && reason instanceof Problem && isTakenOver(reason, this.claim.delivery_number);
+      this.endBy(goesOn ? 'handed_on' : 'lease_over');
+    };
     // Whether it really is to end is for the ledger to say, which whoever cancels has told before.
     const ask = (): void => this.keeper.askNow();
     const drain = (): void => this.drain();
@@ -109,14 +121,17 @@ class ClaimedRun {
     const { lease, delivery_id: deliveryId } = claim;
     const output = tools.output({ lease, deliveryId, control: context.control, logger });
     const envelope = await this.envelope((stream, chunk) => output.write(stream, chunk));
+    // What ends the worker from here on has not ended the command.
+    const { endedBy } = this;
     const printed = await output.finish(this.giveUp.signal);
-    logger.info({ status: envelope.status, ended_by: this.endedBy }, 'a command has ended');
+    if (endedBy === 'handed_on' && envelope.status === 'refused') return this.handOn();
+    logger.info({ status: envelope.status, ended_by: endedBy }, 'a command has ended');
     debugPoint('after-run');
     const answer = await reportEnd(
       claim,
       {
         envelope,
-        ...(this.endedBy === 'worker_stopped' && wasCut(envelope) ? { interrupted: 'worker_stopped' } : {}),
+        ...(endedBy === 'worker_stopped' && wasCut(envelope) ? { interrupted: 'worker_stopped' } : {}),
         ...(printed ? { output: printed } : {}),
       },
       { ...context, logger },
@@ -126,6 +141,13 @@ class ClaimedRun {
     if (context.cancelSignal.aborted) return { outcome: 'cancelled' };
     if (!answer) return { outcome: 'maybe_run', state: null, waitMs: null };
     return { outcome: 'finished', state: answer.state, waitMs: answer.wait_ms };
+  }
+
+  /** A runner's job goes on: whoever takes the task next waits for its end. */
+  private async handOn(): Promise<DeliveryOutcome> {
+    this.logger.info('another worker is to wait for the end of a job');
+    await release(this.claim.lease, 'draining', this.context);
+    return { outcome: 'hand_back', reason: 'handed_on', retryAfterMs: 0, stopPolling: false };
   }
 
   /** Passes the gates and runs. What is not known of a run that a target may have is never told as "did not run". */
@@ -163,16 +185,19 @@ class ClaimedRun {
       variables: variablesOf(claim),
       started: () => keeper.noteRunning(),
       output: write,
-      targetKnown: (handle) => keeper.tellTarget(handle),
+      targetKnown: async (handle) => {
+        await keeper.tellTarget(handle);
+        this.jobIsKnown = isResumable(claim.executor, handle);
+      },
       doneHint: keeper.runnerDone,
       ...(claim.resume ? { resumeFrom: claim.resume.target } : {}),
       ...(callback ? { callback: { url: below(tools.apiUrl, callback.path), secret: callback.secret } } : {}),
     };
   }
 
-  private endBy(why: 'lease_over' | 'worker_stopped'): void {
+  private endBy(why: EndedBy): void {
     this.endedBy ??= why;
-    this.end.abort();
+    this.end.abort(this.endedBy === 'handed_on' ? HANDED_ON : undefined);
   }
 
   /** The worker is to stop: what it holds may end by itself within the grace. */
@@ -180,7 +205,7 @@ class ClaimedRun {
     const { graceMs } = this.tools;
     const endAfter = Math.max(graceMs - END_MS, graceMs / 2);
     this.timers.push(
-      setTimeout(() => this.endBy('worker_stopped'), endAfter),
+      setTimeout(() => this.endBy(this.jobIsKnown ? 'handed_on' : 'worker_stopped'), endAfter),
       setTimeout(() => this.giveUp.abort(), endAfter + END_MS + LAST_REPORT_MS),
     );
   }

@@ -1,7 +1,7 @@
 import type { ExecutionHandle } from '../../contracts/execution';
 import { textDigest } from '../../domain/execution/evidence';
 import { Backoff, pause } from '../backoff';
-import type { CheckedRequest, RunContext, RunEnd } from '../backend';
+import { HANDED_ON, type CheckedRequest, type RunContext, type RunEnd } from '../backend';
 import { judgeAnswer, type RunnerSaid } from './runner-answers';
 import type { RunnerOptions } from './runner-backend';
 import { RunnerClient, type RunnerAnswer } from './runner-client';
@@ -148,6 +148,7 @@ export class RunnerRun {
 
   /** Best effort: the outcome is unknown either way. */
   private async cancel(client: RunnerClient, { id, cancellable }: Job): Promise<void> {
+    if (this.context.signal.reason === HANDED_ON) return;
     if (cancellable) await client.cancel(id, CANCEL_TIMEOUT_MS).catch(() => undefined);
   }
 

@@ -119,7 +119,10 @@ test('a lease that is over is not renewed, whoever has it', async () => {
   expect(await refusal(renew(opencrow))).toBe('workload.state_conflict');
   const paused = await ledger.delivered(NODE);
   const principal = { ...paused.principal, status: 'paused' as const };
-  expect(await refusal(renewLease(ledger.db, { ...paused.write, principal }, {}))).toBe('worker.paused');
+  const whilePaused = () => refusal(renewLease(ledger.db, { ...paused.write, principal }, {}));
+  expect(await whilePaused()).toBe('worker.paused');
+  await ledger.operate(paused.workId, { action: 'cancel' });
+  expect(await whilePaused()).toBe('lease.stale');
 });
 
 test('the job of a runner is kept once, and no other can take its place', async () => {
