@@ -3,8 +3,10 @@ import pg from 'pg';
 import type { EmbeddedPostgres } from '../ledger/embedded-postgres';
 
 const LOG_FILE = 'statements.log';
-/** Nothing was asked for this long: what belongs to the work before is over. */
-const QUIET_MS = 400;
+/** What the service asks while it has nothing to do is seen within this time. */
+const IDLE_MS = 20_000;
+/** Nothing else was asked for this long: what belongs to the work before is over. */
+const QUIET_MS = 500;
 
 /** Settings of a Postgres whose round trips are to be counted. */
 export const ROUND_TRIP_SETTINGS = {
@@ -16,47 +18,72 @@ export const ROUND_TRIP_SETTINGS = {
 } as const;
 
 /**
- * How often the service asks its database while `work` runs, and until it is quiet again, for each of `times` runs: of Postgres'
- * own log, in which each statement, BEGIN and COMMIT among them, is one round trip. The counts differ by what the service does
- * beside the work.
+ * How often the service asks its database for each of `times` runs of `work`, until it is quiet again: by Postgres' own log, in which
+ * each statement, BEGIN and COMMIT among them, is one round trip. Statements that it also sends while it has nothing to do are not
+ * counted.
  */
 export async function countRoundTrips(
   postgres: EmbeddedPostgres,
   times: number,
   work: () => Promise<unknown>,
 ): Promise<number[]> {
-  const client = new pg.Client(postgres.connection);
-  await client.connect();
-  const log = async (what: 'all' | 'none'): Promise<void> => {
-    await client.query(`ALTER SYSTEM SET log_statement = '${what}'`);
-    await client.query('SELECT pg_reload_conf()');
-    await sleep(QUIET_MS);
-  };
-  const total = async (): Promise<number> => {
-    const { rows } = await client.query<{ total: number }>(
-      `SELECT count(*)::int AS total FROM regexp_split_to_table(pg_read_file('log/${LOG_FILE}'), '\\n') line
-       WHERE line ~ '^workloadd LOG:  (statement|execute [^:]*):'`,
-    );
-    return rows[0]!.total;
-  };
-  const whenQuiet = async (): Promise<number> => {
-    for (let before = await total(); ;) {
-      await sleep(QUIET_MS);
-      const now = await total();
-      if (now === before) return now;
-      before = now;
-    }
-  };
+  const log = await StatementLog.open(postgres);
   try {
-    await log('all');
-    const counts: number[] = [];
+    await sleep(QUIET_MS * 4);
+    const before = await log.counts();
+    await sleep(IDLE_MS);
+    const idle = new Set(
+      [...(await log.counts())].filter(([what, count]) => count > (before.get(what) ?? 0)).map(first),
+    );
+    const total = async (): Promise<number> =>
+      [...(await log.counts())].reduce((sum, [what, count]) => (idle.has(what) ? sum : sum + count), 0);
+    const whenQuiet = async (): Promise<number> => {
+      for (let known = await total(); ;) {
+        await sleep(QUIET_MS);
+        const now = await total();
+        if (now === known) return now;
+        known = now;
+      }
+    };
+    const counted: number[] = [];
     for (let index = 0; index < times; index += 1) {
-      const before = await whenQuiet();
+      const start = await whenQuiet();
       await work();
-      counts.push((await whenQuiet()) - before);
+      counted.push((await whenQuiet()) - start);
     }
-    return counts;
+    return counted;
   } finally {
-    await log('none').finally(() => client.end());
+    await log.close();
+  }
+}
+
+const first = ([what]: [string, number]): string => what;
+
+/** The statements that Postgres logs from its opening to its closing. */
+class StatementLog {
+  private constructor(private readonly client: pg.Client) {}
+
+  static async open(postgres: EmbeddedPostgres): Promise<StatementLog> {
+    const client = new pg.Client(postgres.connection);
+    await client.connect();
+    await client.query("ALTER SYSTEM SET log_statement = 'all'");
+    await client.query('SELECT pg_reload_conf()');
+    return new StatementLog(client);
+  }
+
+  /** How often each statement of the service was sent so far, by its name or its first line. */
+  async counts(): Promise<Map<string, number>> {
+    const { rows } = await this.client.query<{ what: string; count: number }>(
+      `SELECT what[1] AS what, count(*)::int AS count
+       FROM regexp_matches(pg_read_file('log/${LOG_FILE}'), '^workloadd LOG:  (?:execute|statement:) ([^:\\n]*)', 'gn') what
+       GROUP BY what[1]`,
+    );
+    return new Map(rows.map(({ what, count }) => [what, count]));
+  }
+
+  async close(): Promise<void> {
+    await this.client.query("ALTER SYSTEM SET log_statement = 'none'");
+    await this.client.query('SELECT pg_reload_conf()');
+    await this.client.end();
   }
 }
