@@ -6,6 +6,7 @@ import { Backoff, pause } from '../backoff';
 import type { GrantedClaim } from '../control-plane-answers';
 import { ControlPlaneUnavailable, type CommandEnd } from '../control-plane-client';
 import type { DeliveryContext } from '../executor';
+import type { LeaseKeeper } from './lease-keeper';
 
 /** Nobody is helped by a report that is later than this. */
 const LONGEST_REPORT_MS = 24 * 3600 * 1000;
@@ -18,10 +19,10 @@ export async function reportEnd(
   claim: GrantedClaim,
   end: CommandEnd,
   context: DeliveryContext,
-  giveUp: AbortSignal,
+  { keeper, giveUp }: { keeper: LeaseKeeper; giveUp: AbortSignal },
 ): Promise<LeaseOutcome | null> {
   const { control, logger } = context;
-  const answer = await insist(() => control.finish(claim.lease, end), context, giveUp);
+  const answer = await insist(() => keeper.conclude(() => control.finish(claim.lease, end)), context, giveUp);
   if (!(answer instanceof Problem)) return answer;
   logger.warn({ code: answer.code }, 'the end of a command was not accepted');
   const evidence = answer.code === 'lease.stale' ? evidenceOf(claim, end.envelope) : null;

@@ -24,6 +24,8 @@ export class LeaseKeeper {
   #running = false;
   #target: { handle: ExecutionHandle; taken: (ok: boolean) => void } | null = null;
   #finished: Promise<void> = Promise.resolve();
+  #renewing: Promise<number> | null = null;
+  #held: Promise<void> | null = null;
 
   constructor(
     private readonly control: ControlPlaneClient,
@@ -69,6 +71,24 @@ export class LeaseKeeper {
     this.#nudge.abort();
   }
 
+  /** Tells the end of the command while nothing is renewed, so that no renewal comes after it. Renews no more once it was told. */
+  async conclude<T>(tell: () => Promise<T>): Promise<T> {
+    let release: () => void = () => undefined;
+    this.#held = new Promise((resolve) => (release = resolve));
+    try {
+      await this.#renewing;
+      const answer = await tell();
+      this.#stop.abort();
+      return answer;
+    } catch (error) {
+      if (error instanceof Problem && OVER.has(error.code)) this.#stop.abort();
+      throw error;
+    } finally {
+      this.#held = null;
+      release();
+    }
+  }
+
   /** Resolves when nothing is under way any more. */
   async stop(): Promise<void> {
     this.#stop.abort();
@@ -79,10 +99,13 @@ export class LeaseKeeper {
     let waitMs = firstMs;
     while (!this.#stop.signal.aborted && !this.over.aborted) {
       if (!this.#nudged) await pause(waitMs, this.#stop.signal, this.#nudge.signal);
+      if (this.#held) await this.#held;
       if (this.#stop.signal.aborted) break;
       this.#nudge = new AbortController();
       this.#nudged = false;
-      waitMs = await this.#renew(waitMs);
+      this.#renewing = this.#renew(waitMs);
+      waitMs = await this.#renewing;
+      this.#renewing = null;
     }
     this.#target?.taken(false);
   }

@@ -135,7 +135,7 @@ class ClaimedRun {
         ...(printed ? { output: printed } : {}),
       },
       { ...context, logger },
-      this.giveUp.signal,
+      { keeper: this.keeper, giveUp: this.giveUp.signal },
     );
     debugPoint('after-report');
     if (context.cancelSignal.aborted) return { outcome: 'cancelled' };

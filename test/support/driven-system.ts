@@ -8,19 +8,22 @@ import type { SourceEvent } from '../../contracts/events';
 import { deliveryIdOf, taskQueueOf, workflowIdOf } from '../../contracts/names';
 import { Problem } from '../../contracts/problems';
 import type { LifecycleStatus } from '../../contracts/terminology';
-import type { DeliverResult } from '../../contracts/workflow';
+import type { DeliverResult, ExecuteResult } from '../../contracts/workflow';
 import { parsePolicy } from '../../domain/policy/parse';
 import { acceptEvent, type Accepted } from '../../ledger/accept';
 import { claim } from '../../ledger/claims';
 import { Database } from '../../ledger/database';
 import { recordIntent, reportWrite } from '../../ledger/deliveries';
+import { finishCommand } from '../../ledger/finish-command';
 import { recordLifecycle, type RecordedLifecycle } from '../../ledger/lifecycle';
 import { migrate } from '../../ledger/migrate';
 import { operate, type OperatorAction } from '../../ledger/operator-actions';
 import { unsentOf } from '../../ledger/outbox';
 import { activatePolicy } from '../../ledger/policies';
+import { renewLease } from '../../ledger/renew-lease';
 import { authenticateWorker, enrolWorker, type WorkerPrincipal } from '../../ledger/workers';
 import { createControlWorker, type ControlWorker } from '../../workers/control-worker';
+import { exitedWith } from './envelopes';
 import { testEnvironment } from './environment';
 import { freshNamespace, type FreshNamespace } from './fresh-namespace';
 import { freshSchema, type FreshSchema } from './fresh-schema';
@@ -42,6 +45,9 @@ rules:
  */
 export class DrivenSystem {
   readonly deliveries: string[] = [];
+  /** Lets the commands end that say that they run. */
+  endCommands: () => void = () => undefined;
+  private readonly commandsMayEnd = new Promise<void>((resolve) => (this.endCommands = resolve));
   private ids = 0;
 
   private constructor(
@@ -115,6 +121,30 @@ export class DrivenSystem {
       activities: { deliver: ({ work_id }: { work_id: string }) => this.deliver(work_id) },
     });
     this.pool = { worker, done: worker.run() };
+  }
+
+  /** Polls the pool's queue for commands of `node`. Each says that it runs, and ends well once the test tells it to. */
+  async startCommandWorker(): Promise<void> {
+    const worker = await Worker.create({
+      connection: this.connection,
+      namespace: this.namespace.name,
+      taskQueue: taskQueueOf('default', 'node'),
+      activities: { execute: ({ work_id }: { work_id: string }) => this.execute(work_id) },
+    });
+    this.pool = { worker, done: worker.run() };
+  }
+
+  private async execute(workId: string): Promise<ExecuteResult> {
+    const lease = await claim(this.db, this.principal, workId);
+    const write = { principal: this.principal, workId, leaseToken: lease.lease_token };
+    await recordIntent(this.db, write, randomBytes(16).toString('hex'));
+    const { wake } = await renewLease(this.db, write, { running: true });
+    if (wake) this.hints.send(unsentOf(wake));
+    await this.commandsMayEnd;
+    const { state, wait_ms } = await finishCommand(this.db, write, {
+      envelope: exitedWith(0, { run: lease.run! }),
+    });
+    return { outcome: 'finished', state, wait_ms };
   }
 
   private async deliver(workId: string): Promise<DeliverResult> {

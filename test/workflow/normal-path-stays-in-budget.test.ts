@@ -3,8 +3,8 @@ import { dispatchAll, DrivenSystem } from '../support/driven-system';
 import { eventually } from '../support/eventually';
 
 /** The types of a workflow's events so far, without their common prefix. */
-async function eventTypes(workloadId: string): Promise<string[]> {
-  const json = historyToJSON(await system.workflow(workloadId).fetchHistory());
+async function eventTypes(workloadId: string, of = system): Promise<string[]> {
+  const json = historyToJSON(await of.workflow(workloadId).fetchHistory());
   const { events } = JSON.parse(json) as { events: { eventType: string }[] };
   return events.map((event) => event.eventType.replace('EVENT_TYPE_', ''));
 }
@@ -38,4 +38,29 @@ test('a whole workload is one start, one remote activity, two local ones, two si
   expect(count('UPSERT_WORKFLOW_SEARCH_ATTRIBUTES')).toBe(3);
   expect(count('TIMER_STARTED')).toBe(1);
   expect(types.length).toBeLessThanOrEqual(30);
+});
+
+test('a whole command is one start, one remote activity, two local ones, at most two signals and 30 events', async () => {
+  const commands = await DrivenSystem.start(dispatchAll("to: { executor: node }, run: { command: 'true' }"), {
+    poolWorker: false,
+  });
+  try {
+    await commands.startCommandWorker();
+    const { workloadId } = await commands.post();
+    await eventually(async () => {
+      const shown = (await eventTypes(workloadId, commands)).filter((type) => type.startsWith('UPSERT'));
+      expect(shown).toHaveLength(2);
+    });
+    commands.endCommands();
+    expect(await commands.workflow(workloadId).result()).toMatchObject({ state: 'completed', deliveries: 1 });
+
+    const types = await eventTypes(workloadId, commands);
+    const count = (type: string): number => types.filter((each) => each === type).length;
+    expect(count('ACTIVITY_TASK_SCHEDULED')).toBe(1);
+    expect(count('MARKER_RECORDED')).toBe(2);
+    expect(count('WORKFLOW_EXECUTION_SIGNALED')).toBeLessThanOrEqual(2);
+    expect(types.length).toBeLessThanOrEqual(30);
+  } finally {
+    await commands.stop();
+  }
 });

@@ -23,6 +23,11 @@ rules:
     deadlines: { start: 1s }
     retry: { redeliver_on: [lost], max_deliveries: 2 }
   - { id: held, when: 'event.action == "held"', decision: hold, hold: { deadline: 1h } }
+  - id: command
+    when: 'event.action == "command"'
+    decision: dispatch
+    to: { executor: node }
+    run: { command: make, args: [all] }
   - { id: work, when: 'event.action == "work"', decision: dispatch }
 `;
 
@@ -41,16 +46,37 @@ if (process.env['WORKLOADD_RECORD_HISTORIES'] === '1') {
   });
 }
 
+async function saveFrom(system: DrivenSystem, name: string, id: string): Promise<void> {
+  await eventually(async () => expect((await system.workflow(id).describe()).status.name).toBe('COMPLETED'));
+  mkdirSync(path.join(FOLDER, version), { recursive: true });
+  const json = withoutMachine(historyToJSON(await system.workflow(id).fetchHistory()));
+  writeFileSync(path.join(FOLDER, version, `${name}.json`), `${json}\n`);
+}
+
+async function recordCommands(): Promise<void> {
+  const system = await DrivenSystem.start(POLICY, { poolWorker: false });
+  await system.startCommandWorker();
+  const run = async (): Promise<string> => {
+    const { workloadId } = await system.post({ action: 'command' });
+    await eventually(async () => expect((await system.row(workloadId)).state).toBe('running'));
+    // Shown, so that its history has the wake of it before its end.
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    return workloadId;
+  };
+  const [completed, cancelled] = [await run(), await run()];
+  await system.operate(cancelled, { action: 'cancel' });
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  system.endCommands();
+  await saveFrom(system, 'command-completed', completed);
+  await saveFrom(system, 'command-cancelled', cancelled);
+  await system.stop();
+}
+
 async function record(): Promise<void> {
   const system = await DrivenSystem.start(POLICY);
   const until = (id: string, state: string): Promise<unknown> =>
     eventually(async () => expect((await system.row(id)).state).toBe(state));
-  const save = async (name: string, id: string): Promise<void> => {
-    await eventually(async () => expect((await system.workflow(id).describe()).status.name).toBe('COMPLETED'));
-    mkdirSync(path.join(FOLDER, version), { recursive: true });
-    const json = withoutMachine(historyToJSON(await system.workflow(id).fetchHistory()));
-    writeFileSync(path.join(FOLDER, version, `${name}.json`), `${json}\n`);
-  };
+  const save = (name: string, id: string): Promise<void> => saveFrom(system, name, id);
 
   const { workloadId: ignored } = await system.post({ action: 'other' });
   await save('ignored', ignored);
@@ -75,6 +101,7 @@ async function record(): Promise<void> {
   await system.report(twice, 'failed', 2);
   await save('lost-then-redelivered', twice);
   await system.stop();
+  await recordCommands();
 }
 
 /** A history that says nothing of the machine it was recorded on. */
