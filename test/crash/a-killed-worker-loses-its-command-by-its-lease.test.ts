@@ -14,7 +14,12 @@ const RULES = [
 
 let cluster: Cluster;
 beforeAll(async () => {
-  cluster = await Cluster.prepare({ rules: RULES, backends: 'node', maxOpenDeliveries: 4 });
+  cluster = await Cluster.prepare({
+    rules: RULES,
+    backends: 'node',
+    maxOpenDeliveries: 4,
+    apiArgs: ['--command-lease', '15s'],
+  });
   await cluster.start('api', 'control', 'worker');
 });
 afterAll(() => cluster.close());
@@ -45,13 +50,8 @@ test('kill -9 of a worker makes its command lost when its lease ends, and runs i
   const lost = await cluster.record(once);
   expect([lost.reason, lost.deliveries.length]).toEqual(['lease_expired', 1]);
   expect((await cluster.record(again)).deliveries).toHaveLength(2);
-  // The silent worker's activity ends by its heartbeat timeout, and Temporal repeats nothing by itself.
-  const history = await eventually(
-    async () => {
-      const text = await cluster.history(once);
-      return text.includes('ACTIVITY_TASK_TIMED_OUT') ? text : null;
-    },
-    { timeout: 60_000, interval: 200 },
-  );
-  expect(history.match(/EVENT_TYPE_ACTIVITY_TASK_SCHEDULED/g)).toHaveLength(1);
+  // Temporal repeats nothing by itself: what runs again was offered anew.
+  const scheduled = async (posted: { id: string }): Promise<number> =>
+    (await cluster.history(posted)).match(/EVENT_TYPE_ACTIVITY_TASK_SCHEDULED/g)!.length;
+  expect([await scheduled(once), await scheduled(again)]).toEqual([1, 2]);
 }, 120_000);

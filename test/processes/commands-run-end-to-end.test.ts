@@ -154,3 +154,15 @@ test('a worker that is told to stop gives its command the grace, then ends it an
   await cluster.state(posted, 'lost');
   expect((await cluster.record(posted)).reason).toBe('worker_stopped');
 });
+
+test('a worker that has neither an OpenCrow nor a backend, or half of an OpenCrow, says what it lacks', async () => {
+  const credential = path.join(cluster.folder, 'credential');
+  const startBare = async (...args: string[]): Promise<string> => {
+    const worker = startWorkloadd(['worker', '--worker-id', 'bare', '--worker-credential-file', credential, ...args]);
+    expect((await worker.ended).code).toBe(2);
+    return worker.stderr;
+  };
+  expect(await startBare()).toContain('this worker would do nothing');
+  expect(await startBare('--trigger-pipe', '/x', '--backends', 'node')).toContain('--lifecycle-socket is required');
+  expect(await startBare('--backends', 'node,docker')).toContain('must list node, container, remote and ci');
+});

@@ -62,8 +62,8 @@ export interface ClusterOptions {
   temporal?: TemporalOf;
   /** Backends that the worker offers, instead of an OpenCrow. */
   backends?: string;
-  /** Further variables of the worker. */
-  workerEnv?: NodeJS.ProcessEnv;
+  /** Further arguments of the api. */
+  apiArgs?: readonly string[];
 }
 
 /** What tells that a process works. */
@@ -147,7 +147,6 @@ export class Cluster {
       TEMPORAL_ADDRESS: this.temporal.address,
       TEMPORAL_NAMESPACE: this.temporal.namespace,
       DATABASE_URL: role === 'worker' ? '' : this.databaseUrl,
-      ...(role === 'worker' ? this.options.workerEnv : {}),
       ...(armed && { WORKLOADD_DEBUG_POINT: armed }),
     });
     this.processes.set(role, process);
@@ -328,7 +327,9 @@ export class Cluster {
 
   private argumentsOf(role: Exclude<Role, 'crow'>): string[] {
     const grace = ['--shutdown-grace', '10s'];
-    if (role === 'api' || role === 'standby') return ['api', '--listen', `127.0.0.1:${this.ports[role]}`, ...grace];
+    if (role === 'api' || role === 'standby') {
+      return ['api', '--listen', `127.0.0.1:${this.ports[role]}`, ...(this.options.apiArgs ?? []), ...grace];
+    }
     if (role === 'control') {
       const sweeps = ['--sweep-interval', '1s', '--sweep-overdue', '1s', '--sweep-run-check', '5s'];
       return ['control', '--suspect-backoff', '1s', ...sweeps, ...grace];
