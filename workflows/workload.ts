@@ -106,5 +106,7 @@ function endsWithItsOffer(view: WorkloadView, wake: Wake | undefined): boolean {
  */
 function progressed(view: WorkloadView, wake: Wake | undefined): WorkloadView | null {
   if (wake?.state !== 'running' && wake?.state !== 'preempted') return null;
+  // Told again of a command, it is no news of its start: somebody found that its lease is over.
+  if (isCommandExecutor(view.executor) && view.state === wake.state) return null;
   return { ...view, state: wake.state, reason: `executor_${wake.state}`, next: 'wait', wait_ms: wake.wait_ms };
 }

@@ -62,6 +62,8 @@ export interface ClusterOptions {
   temporal?: TemporalOf;
   /** Backends that the worker offers, instead of an OpenCrow. */
   backends?: string;
+  /** Further variables of the worker. */
+  workerEnv?: NodeJS.ProcessEnv;
   /** Further arguments of the api. */
   apiArgs?: readonly string[];
 }
@@ -147,6 +149,7 @@ export class Cluster {
       TEMPORAL_ADDRESS: this.temporal.address,
       TEMPORAL_NAMESPACE: this.temporal.namespace,
       DATABASE_URL: role === 'worker' ? '' : this.databaseUrl,
+      ...(role === 'worker' ? this.options.workerEnv : {}),
       ...(armed && { WORKLOADD_DEBUG_POINT: armed }),
     });
     this.processes.set(role, process);
