@@ -1,5 +1,6 @@
 import type { Backend } from '../backend';
-import { runnerBackend, type RunnerOptions } from '../remote/runner-backend';
+import { runnerBackend } from '../remote/runner-backend';
+import type { RunnerOptions } from '../remote/runner-run';
 
 /** Runs commands as jobs of a CI system that speaks the runner protocol. */
 export const ciBackend = (options: RunnerOptions = {}): Backend =>

@@ -1,5 +1,6 @@
 import type { Backend } from '../backend';
-import { runnerBackend, type RunnerOptions } from './runner-backend';
+import { runnerBackend } from './runner-backend';
+import type { RunnerOptions } from './runner-run';
 
 /** Runs commands on a remote runner. */
 export const remoteBackend = (options: RunnerOptions = {}): Backend =>

@@ -1,18 +1,7 @@
 import type { ExecutionHandle, ExecutionRequest } from '../../contracts/execution';
 import type { Backend } from '../backend';
-import { RunnerRun } from './runner-run';
+import { RunnerRun, type RunnerOptions } from './runner-run';
 import { targetFault } from './runner-target';
-
-export interface RunnerOptions {
-  /** Sent as bearer with every request, never recorded. Asked for at each run, so that it can be renewed. */
-  token?: () => string | undefined;
-  /** Hosts with private addresses that may be runners. Default none. */
-  privateHosts?: readonly string[];
-  /** First and longest wait between two polls, milliseconds. Default 1,000 and 15,000. */
-  pollMs?: { first: number; longest: number };
-  /** Wait between two polls of a runner that will call when it is done, milliseconds. Default 300,000. */
-  safetyPollMs?: number;
-}
 
 /** How the two kinds of runner differ: what they are called and how their handle is made. */
 export interface RunnerKind {

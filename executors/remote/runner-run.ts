@@ -3,8 +3,18 @@ import { textDigest } from '../../domain/execution/evidence';
 import { Backoff, pause } from '../backoff';
 import { HANDED_ON, type CheckedRequest, type RunContext, type RunEnd } from '../backend';
 import { judgeAnswer, type RunnerSaid } from './runner-answers';
-import type { RunnerOptions } from './runner-backend';
 import { RunnerClient, type RunnerAnswer } from './runner-client';
+
+export interface RunnerOptions {
+  /** Sent as bearer with every request, never recorded. Asked for at each run, so that it can be renewed. */
+  token?: () => string | undefined;
+  /** Hosts with private addresses that may be runners. Default none. */
+  privateHosts?: readonly string[];
+  /** First and longest wait between two polls, milliseconds. Default 1,000 and 15,000. */
+  pollMs?: { first: number; longest: number };
+  /** Wait between two polls of a runner that will call when it is done, milliseconds. Default 300,000. */
+  safetyPollMs?: number;
+}
 
 type Refused = Extract<RunEnd, { type: 'refused' }>;
 
