@@ -148,7 +148,7 @@ const printed = z.strictObject({ size: z.int().min(0), sha256: z.string().regex(
 
 /**
  * `POST leases/{work_id}/finish`: the command has ended, or was not run. The outcome follows the envelope: `completed`, `failed`,
- * `refused`, or `lost` where it says `outcomeUnknown`. At most 2 MiB. A repeat is answered and changes nothing.
+ * `refused`, or `lost` where it says `outcomeUnknown`. At most 3 MiB. A repeat is answered and changes nothing.
  */
 export const finishRequest = z.strictObject({
   envelope: executionEnvelope,

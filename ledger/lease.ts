@@ -51,6 +51,9 @@ export class StaleLease extends Problem {
   readonly currentEpoch: string | null;
 }
 
+/** Refused writes of one worker and tenant that are recorded a minute; of more nothing new would be learnt. */
+export const STALE_WRITES_PER_MINUTE = 100;
+
 export async function recordStaleWrite(
   db: Queryable,
   write: { workId: string; workerId: string; poolId: string; kind: string; stale: StaleLease },
@@ -58,7 +61,9 @@ export async function recordStaleWrite(
   await db.query(
     `INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
      SELECT w.tenant_id, w.workload_id, 'lease.stale_write_rejected', $2::text, $3::jsonb
-     FROM workloads w WHERE w.workload_id = $1 AND w.pool_id = $4`,
+     FROM workloads w WHERE w.workload_id = $1 AND w.pool_id = $4
+       AND (SELECT count(*) FROM audit a WHERE a.tenant_id = w.tenant_id AND a.actor = $2::text
+            AND a.at > clock_timestamp() - interval '1 minute' AND a.type = 'lease.stale_write_rejected') < $5::int`,
     [
       write.workId,
       `worker:${write.workerId}`,
@@ -69,6 +74,7 @@ export async function recordStaleWrite(
         presented_token: write.stale.presentedTokenHash,
       }),
       write.poolId,
+      STALE_WRITES_PER_MINUTE,
     ],
   );
 }

@@ -1,6 +1,6 @@
 import { parseDeliveryId } from '../contracts/names';
 import type { LifecycleEffect, LifecycleEvent, LifecycleRecord } from '../contracts/lifecycle';
-import type { WorkloadState } from '../contracts/terminology';
+import { isCommandExecutor, type WorkloadState } from '../contracts/terminology';
 import type { Fact, Verdict } from '../domain/workload-progress';
 import { applyFact } from './change';
 import type { Database, Queryable } from './database';
@@ -23,6 +23,8 @@ interface Reported {
   pool_id: string | null;
   /** Since when the reporting worker's slot is suspect. */
   suspect_since: Date | null;
+  /** Another worker holds the lease of this delivery. */
+  held_by_another: boolean;
 }
 
 /**
@@ -52,12 +54,15 @@ async function recordKnown(
   number: number,
 ): Promise<RecordedLifecycle> {
   const [reported] = await tx.query<Reported>(
-    `SELECT d.pool_id, w.suspect_since FROM workers w
+    `SELECT d.pool_id, w.suspect_since,
+       EXISTS (SELECT 1 FROM leases l WHERE l.work_id = $1 AND l.delivery = $2 AND l.worker_id <> $3
+         AND l.closed_at IS NULL AND l.expires_at > clock_timestamp()) AS held_by_another
+     FROM workers w
      LEFT JOIN deliveries d ON d.workload_id = $1 AND d.number = $2 AND d.write <> 'not_written'
      WHERE w.worker_id = $3`,
     [row.workload_id, number, principal.workerId],
   );
-  const foreign = whyForeign(principal, event, row, reported?.pool_id ?? null);
+  const foreign = whyForeign(principal, event, row, reported);
   const seq = await insertEvidence(tx, principal, event, row, number);
   if (seq === null) return { effect: 'duplicate', wake: null, state: row.state };
 
@@ -85,10 +90,12 @@ function whyForeign(
   principal: WorkerPrincipal,
   event: LifecycleEvent,
   row: WorkloadRow,
-  poolId: string | null,
+  reported: Reported | undefined,
 ): string | null {
+  const poolId = reported?.pool_id ?? null;
   if (poolId === null) return 'delivery_never_made';
   if (poolId !== principal.poolId) return 'reported_by_another_pool';
+  if (isCommandExecutor(row.executor) && reported!.held_by_another) return 'held_by_another_worker';
   if (event.source !== undefined && event.source !== row.source) return 'another_source';
   if (event.action !== undefined && event.action !== row.action) return 'another_action';
   if (event.source_event_id !== undefined && event.source_event_id !== row.event_id) return 'another_event';

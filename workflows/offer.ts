@@ -53,7 +53,7 @@ export class Offer {
   /** Where the workload stands by the worker's answer; null when the ledger must be asked. */
   standing(view: WorkloadView): WorkloadView | null {
     const { result } = this;
-    if (result?.state !== 'delivered' || view.next === 'end') return null;
+    if (this.ofCommand || result?.state !== 'delivered' || view.next === 'end') return null;
     if (view.state !== 'queued') return view;
     return {
       ...view,

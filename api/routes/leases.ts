@@ -29,8 +29,8 @@ export const leaseHeaders = z.object({
 const tag = 'Worker protocol';
 export const leaseAccess = { kind: 'worker', scope: 'work.write' } as const;
 
-/** An envelope quotes the whole command. */
-const MAX_FINISH_BYTES = 2 * 1024 * 1024;
+/** An envelope quotes the whole command three times, and JSON may spell a byte of it in seven. */
+const MAX_FINISH_BYTES = 3 * 1024 * 1024;
 
 const outcomeAnswer = z
   .object({

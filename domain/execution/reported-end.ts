@@ -33,7 +33,7 @@ export function exitCodeOf({ evidence }: Pick<ExecutionEnvelope, 'evidence'>): n
 export const evidenceDigest = ({ evidence }: Pick<ExecutionEnvelope, 'evidence'>): string =>
   createHash('sha256').update(evidence.join('\n')).digest('hex');
 
-const EXIT_LINE = /^exitCode:(null|-?\d{1,16})$/;
+const EXIT_LINE = /^exitCode:(null|0|-?[1-9]\d{0,15})$/;
 const STDOUT_LINE = /^stdoutSha256:sha256:[0-9a-f]{64}$/;
 const REFUSAL_LINES = new Set<string>(REFUSAL_CODES.map((code) => `refused:${code}`));
 
@@ -73,7 +73,7 @@ type Line = (line: string) => boolean;
 
 const ranLines = (run: Pick<RunSpec, 'command' | 'args'>, status: ExecutionEnvelope['status']): Line[] => [
   (line) => line === `command:${commandLine(run.command, run.args)}`,
-  (line) => EXIT_LINE.test(line) && (status !== 'completed' || line === 'exitCode:0'),
+  (line) => EXIT_LINE.test(line) && (line === 'exitCode:0') === (status === 'completed'),
   (line) => STDOUT_LINE.test(line),
 ];
 

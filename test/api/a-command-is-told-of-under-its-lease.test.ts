@@ -1,5 +1,6 @@
 import { runKeyOf } from '../../contracts/names';
 import type { RunSpec } from '../../contracts/run';
+import { argvFault } from '../../contracts/run-faults';
 import type { ExecutionEnvelope } from '../../contracts/execution';
 import { enrolWorker } from '../../ledger/workers';
 import { anEvent, startTestApi, type Answer, type TestApi } from '../support/api-server';
@@ -77,19 +78,28 @@ test('a command goes from claim to its end, and the record shows its envelope', 
   ]);
 });
 
-test('an end may have up to 2 MiB, other requests not', async () => {
+test('an end may have up to 3 MiB, other requests not', async () => {
   const { id, lease } = await begun('large');
   const large = (size: number): ExecutionEnvelope => {
     const envelope = exitedWith(0);
     envelope.provenance.attestation.notes = ['x'.repeat(size)];
     return envelope;
   };
-  const tooLarge = await post(`leases/${id}/finish`, { envelope: large(2_100_000) }, lease);
+  const tooLarge = await post(`leases/${id}/finish`, { envelope: large(3_200_000) }, lease);
   expect([tooLarge.status, tooLarge.body.code]).toEqual([413, 'request.too_large']);
-  expect(tooLarge.body.detail).toContain('2048 KiB');
+  expect(tooLarge.body.detail).toContain('3072 KiB');
   const elsewhere = await post(`leases/${id}/renew`, { target: { kind: 'process', ref: 'x'.repeat(300_000) } }, lease);
   expect(elsewhere.status).toBe(413);
   expect((await post(`leases/${id}/finish`, { envelope: large(1_900_000) }, lease)).body.state).toBe('completed');
+});
+
+test('the end of the command that takes the most room can be told', async () => {
+  const { id, lease } = await begun('longest');
+  const run = aRun({ args: ['\u0001'.repeat(128 * 1024 - 6)] });
+  expect(argvFault([run.command, ...run.args])).toBeNull();
+  await api.db.query('UPDATE decisions SET run = $2 WHERE workload_id = $1', [id, JSON.stringify(run)]);
+  const { body } = await post(`leases/${id}/finish`, { envelope: exitedWith(0, { run }) }, lease);
+  expect(body.state).toBe('completed');
 });
 
 test('what is no envelope, or another command’s, is refused with the field; without a lease nothing is heard', async () => {

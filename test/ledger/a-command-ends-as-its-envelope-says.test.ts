@@ -115,6 +115,8 @@ test('a worker cannot report another command, backend or profile, nor an end tha
     changed((e) => e.result.evidence.pop()),
     changed((e) => (e.evidence = e.result.evidence = [...e.evidence, 'more:1'])),
     changed((e) => (e.evidence = e.result.evidence = e.evidence.with(1, 'exitCode:1'))),
+    changed((e) => (e.status = 'failed')),
+    changed((e) => ((e.status = 'failed'), (e.evidence = e.result.evidence = e.evidence.with(1, 'exitCode:00')))),
     changed((e) => (e.evidence = e.result.evidence = e.evidence.with(2, 'stdoutSha256:none'))),
     { ...refusedAs('no-command'), evidence: ['refused:made-up', 'backend:node', 'sandbox:default'] },
   ]) {

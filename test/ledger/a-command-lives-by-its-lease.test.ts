@@ -207,6 +207,19 @@ test('a job is handed on at once by a worker that stops, and not past the deadli
   expect(await ledger.settle(held.workId)).toMatchObject({ state: 'lost', reason: 'run_deadline' });
 });
 
+test('while a worker holds a command no other of its pool can say that it has ended', async () => {
+  const pool = ledger.unique('pool');
+  const [holder, other] = [await ledger.enrol({ pool }), await ledger.enrol({ pool })];
+  const held = await ledger.delivered(NODE, { principal: holder });
+  await renew(held, { running: true });
+  expect(await ledger.report(other, held.workId, 'completed')).toMatchObject({ effect: 'mismatch', wake: null });
+  expect((await ledger.workload(held.workId)).state).toBe('running');
+  expect(await ledger.report(holder, held.workId, 'completed')).toMatchObject({
+    effect: 'applied',
+    state: 'completed',
+  });
+});
+
 test('without a known job nothing is taken over', async () => {
   const held = await ledger.delivered(REMOTE);
   await renew(held, { running: true });

@@ -1,6 +1,7 @@
 import { MAX_ATTEMPTS } from '../../domain/workload-state';
 import { failLease, recordIntent, releaseLease, reportWrite } from '../../ledger/deliveries';
 import type { FencedWrite } from '../../ledger/fenced-write';
+import { STALE_WRITES_PER_MINUTE } from '../../ledger/lease';
 import { eventually } from '../support/eventually';
 import { FreshLedger, intentKey, problemOf, refusal } from '../support/fresh-ledger';
 
@@ -41,6 +42,16 @@ async function expectStale(kind: string, write: FencedWrite, why: string): Promi
   });
   expect(JSON.stringify(rows.at(-1))).not.toContain(write.leaseToken);
 }
+
+test('what one worker is refused again and again is recorded a bounded number of times', async () => {
+  const worker = await ledger.enrol();
+  const workId = await ledger.admitted({ pool: worker.poolId });
+  const write = { principal: worker, workId, leaseToken: 'never-issued' };
+  for (let n = 0; n < STALE_WRITES_PER_MINUTE + 3; n += 1) {
+    expect(await refusal(releaseLease(ledger.db, write, 'draining'))).toBe('lease.stale');
+  }
+  expect(await ledger.audit(workId, 'lease.stale_write_rejected')).toHaveLength(STALE_WRITES_PER_MINUTE);
+});
 
 describe.each(KINDS)('%s is refused and recorded', (kind) => {
   test('with a token of nobody, and with the token in the hand of another worker', async () => {
