@@ -114,7 +114,9 @@ async function lockWorker(
        coalesce(w.suspect_probe_at <= clock_timestamp(), true) AS probe_due,
        coalesce(greatest(0, ceil(extract(epoch FROM w.suspect_probe_at - clock_timestamp()) * 1000)), 0)::float8 AS probe_in_ms,
        (SELECT count(*)::int FROM deliveries d WHERE d.worker_id = $1 AND d.executor = $4 AND d.slot_until > clock_timestamp()
-          AND NOT ($5::boolean AND d.workload_id = $3))
+          AND NOT ($5::boolean AND d.workload_id = $3)
+          AND (d.executor = 'opencrow' OR d.status = 'cancelled' OR EXISTS (
+            SELECT 1 FROM leases l WHERE l.work_id = d.workload_id AND l.closed_at IS NULL AND l.expires_at > clock_timestamp())))
          + (SELECT count(*)::int FROM leases l JOIN workloads o ON o.workload_id = l.work_id
             WHERE l.worker_id = $1 AND l.work_id <> $3 AND o.executor = $4
               AND l.closed_at IS NULL AND l.delivery IS NULL AND l.expires_at > clock_timestamp()) AS open

@@ -220,6 +220,22 @@ test('while a worker holds a command no other of its pool can say that it has en
   });
 });
 
+test('a job that nobody waits for takes no slot: its worker, back with other work first, would wait for itself', async () => {
+  const worker = await ledger.enrol({ maxOpenDeliveries: 1 });
+  const job = await ledger.delivered(REMOTE, { principal: worker });
+  await renew(job, { running: true, target: jobOf('j-10') });
+  expect(await refusal(ledger.delivered(REMOTE, { principal: worker }))).toBe('capacity.worker');
+  await ledger.outliveLease(job.workId);
+  const other = await ledger.delivered(REMOTE, { principal: worker });
+  expect(await refusal(claim(ledger.db, worker, job.workId))).toBe('capacity.worker');
+  await finishCommand(ledger.db, other.write, {
+    envelope: exitedWith(0, { backend: 'remote', run: aRun(REMOTE.run) }),
+  });
+  const { claim: resumed } = await ledger.claim(worker, job.workId);
+  expect(resumed).toHaveProperty('resume');
+  expect(await refusal(ledger.delivered(REMOTE, { principal: worker }))).toBe('capacity.worker');
+});
+
 test('without a known job nothing is taken over', async () => {
   const held = await ledger.delivered(REMOTE);
   await renew(held, { running: true });
