@@ -146,6 +146,7 @@ class ClaimedRun {
   /** A runner's job goes on: whoever takes the task next waits for its end. */
   private async handOn(): Promise<DeliveryOutcome> {
     this.logger.info('another worker is to wait for the end of a job');
+    await this.keeper.stop();
     await release(this.claim.lease, 'draining', this.context);
     return { outcome: 'hand_back', reason: 'handed_on', retryAfterMs: 0, stopPolling: false };
   }

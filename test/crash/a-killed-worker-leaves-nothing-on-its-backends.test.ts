@@ -112,9 +112,15 @@ test('the job of the killed worker is waited for by the next, and was submitted 
   await cluster.state(leftBox, 'lost');
 }, 120_000);
 
-test('after a stop of the worker the container is gone', async () => {
+test('after a stop of the worker its container is gone, and its job is waited for by the next', async () => {
   const posted = await boxed();
+  const handedOn = await job('job');
   await cluster.terminate('worker');
   await eventually(() => expect(containers()).toEqual([]));
   await cluster.state(posted, 'lost');
-});
+  await cluster.start('worker');
+  finished.add(handedOn.jobId);
+  await cluster.state(handedOn.posted, 'completed');
+  expect(submits().filter(({ headers }) => keyOf(headers) === handedOn.jobId)).toHaveLength(1);
+  expect((await cluster.record(handedOn.posted)).deliveries).toHaveLength(1);
+}, 60_000);

@@ -18,7 +18,7 @@ let runner: StandInRunner;
 let done = false;
 const credentials = new Map<string, Secret>();
 beforeAll(async () => {
-  api = await startTestApi({ config: { commandLeaseMs: 1_500 } });
+  api = await startTestApi({ config: { commandLeaseMs: 6_000 } });
   runner = await standInRunner(({ method }, response) =>
     answerJson(
       response,
