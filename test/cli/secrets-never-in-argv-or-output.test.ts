@@ -68,7 +68,7 @@ describe('operator commands', () => {
 
     const listed = (await run(['token', 'list'])).stdout + (await run(['workers', 'list'])).stdout;
     expect(listed).toMatch(/n8n/);
-    expect(listed).toMatch(/w1\s+p1\s+active\s+0\/1/);
+    expect(listed).toMatch(/w1\s+p1\s+active\s+opencrow\s+0\/1/);
     expect(listed).not.toContain(token.slice(-20));
     expect(listed).not.toContain(credential.slice(-20));
 
