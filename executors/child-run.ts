@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { StdoutDigest } from '../domain/execution/evidence';
+import { childDescriptors } from './inherited-descriptors';
 
 /** Bytes of each stream that count. */
 export const OUTPUT_LIMIT_BYTES = 32 * 1024 * 1024;
@@ -114,12 +115,15 @@ async function start(
   env: NodeJS.ProcessEnv,
 ): Promise<{ child: ChildProcess } | { failure: string }> {
   const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? 'unknown';
+  const { stdio, release } = childDescriptors();
   try {
-    const child = spawn(command, args, { cwd, env, shell: false, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(command, args, { cwd, env, shell: false, detached: true, stdio });
     if (child.pid !== undefined) return { child };
     return { failure: codeOf(await new Promise((resolve) => child.once('error', resolve))) };
   } catch (error) {
     return { failure: codeOf(error) };
+  } finally {
+    release();
   }
 }
 

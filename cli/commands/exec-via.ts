@@ -9,7 +9,7 @@ import { Interrupts } from '../via/interrupts';
 import { Service, ServiceAway, ServiceRefused } from '../via/service';
 import { verdictOf, type Verdict } from '../via/verdict';
 import { ViaRun } from '../via/via-run';
-import type { ExecArguments } from './exec';
+import { refuseStrayTargets, type ExecArguments } from './exec';
 
 /**
  * `workloadd exec --via URL`: the command goes through a running service as a workload, so that the tenant's policy decides. What
@@ -61,6 +61,7 @@ const wrong = (text: string): CommandFailed => new CommandFailed(text, EXIT.usag
 function askedOf(args: ExecArguments, [command, ...rest]: readonly string[]): Asked {
   const { backend, sandbox, image, digest, endpoint, job: jobId, label, cwd } = args;
   if (command === undefined || command === '') throw wrong('give a command, after --');
+  refuseStrayTargets(args);
   const timeoutMs = args.timeoutMs === undefined ? undefined : Number(args.timeoutMs);
   // What is asked for is kept with the event: nothing broken, and above all no password, is to get there.
   const fault =

@@ -34,6 +34,7 @@ export async function runExec(config: ConfigOf<'exec'>, args: ExecArguments, arg
   const backends = new Backends(builtInBackends(backendSettings(config)));
   const backend = backends.get(args.backend);
   if (!backend) throw unknownBackend(backends, args.backend);
+  refuseStrayTargets(args);
   const cwd = process.cwd();
   const profile = profileOf(args.sandbox, cwd);
   const stop = new AbortController();
@@ -62,6 +63,23 @@ export function backendSettings(config: ConfigOf<'exec'> | ConfigOf<'backend lis
     runnerPrivateHosts,
     runnerToken: runnerToken && (() => runnerToken().reveal()),
   };
+}
+
+/** Where the options that name a target belong. */
+const TARGETS: [keyof Pick<ExecArguments, 'image' | 'digest' | 'endpoint' | 'job'>, string[]][] = [
+  ['image', ['container']],
+  ['digest', ['container']],
+  ['endpoint', ['remote', 'ci']],
+  ['job', ['remote', 'ci']],
+];
+
+/** Who names an image or a runner and forgets the backend must not have the command run on this host instead. */
+export function refuseStrayTargets(args: ExecArguments): void {
+  for (const [option, backends] of TARGETS) {
+    if (args[option] === undefined || backends.includes(args.backend)) continue;
+    const wanted = backends.map((backend) => `--backend ${backend}`).join(' or ');
+    throw new CommandFailed(`--${option} goes with ${wanted}, not with ${args.backend}`, EXIT.usage);
+  }
 }
 
 export function unknownBackend(backends: Backends, id: string): CommandFailed {

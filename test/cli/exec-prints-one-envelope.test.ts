@@ -48,9 +48,20 @@ test('bad input is refused with its code before anything runs', async () => {
 test.each([
   ['a backend that is not there', ['--backend', 'nope', '--', 'true'], 'unknown execution backend nope'],
   ['a profile that is not there', ['--sandbox', 'nope', '--', 'true'], 'sandbox-profile-not-found'],
+  [
+    'an image without its backend',
+    ['--image', 'node:24', '--', 'touch', 'it-ran'],
+    '--image goes with --backend container',
+  ],
+  [
+    'a runner without its backend',
+    ['--endpoint', 'https://r', '--', 'touch', 'it-ran'],
+    '--backend remote or --backend ci',
+  ],
   ['a profile outside the folder', ['--sandbox', '../p.json', '--', 'true'], 'sandbox-profile-path-escape'],
 ])('%s is wrong use, and nothing runs', async (_, args, why) => {
   const run = await commandLine(['exec', '--json', ...args]);
   expect([run.code, run.stdout]).toEqual([2, '']);
   expect(run.stderr).toContain(why);
+  expect(existsSync('it-ran')).toBe(false);
 });
