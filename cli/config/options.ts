@@ -161,7 +161,7 @@ export const OPTIONS = {
     schema: duration('1s', '1h'),
   }),
   retainBodies: withDefault('DURATION', '90d', {
-    doc: 'Event bodies of ended workloads, and commands filled in from them, are deleted after this time. Identity, decision and audit stay.',
+    doc: 'Event bodies of ended workloads, and commands filled in from them, are deleted after this time. Identity, decision, audit and the evidence of commands, which quotes them, stay.',
     schema: duration('1d', '3650d'),
   }),
   retainNoise: withDefault('DURATION', '30d', {

@@ -12,7 +12,8 @@ const LONGEST_RETRY_MS = 5_000;
 
 /**
  * Keeps the lease of a command alive from a timer, every third of its life, and tells with it what becomes known of the command.
- * An api that does not answer is asked again and again; only its own word ends the lease.
+ * An api that does not answer is asked again and again; only its own word ends the lease. To a worker that it does not let in any
+ * more it says nothing of the lease: that one is over when its life is.
  */
 export class LeaseKeeper {
   readonly #over = new AbortController();
@@ -26,6 +27,7 @@ export class LeaseKeeper {
   #finished: Promise<void> = Promise.resolve();
   #renewing: Promise<number> | null = null;
   #held: Promise<void> | null = null;
+  #livesUntil = 0;
 
   constructor(
     private readonly control: ControlPlaneClient,
@@ -45,6 +47,7 @@ export class LeaseKeeper {
 
   /** `ttlMs`: what is left of the lease's life. */
   start(ttlMs: number): void {
+    this.#livesUntil = performance.now() + ttlMs;
     this.#finished = this.#keep(ttlMs / 3).catch((error: unknown) => {
       this.logger.error({ err: error }, 'renewing a lease failed by a defect');
       this.#over.abort('defect');
@@ -119,12 +122,13 @@ export class LeaseKeeper {
         ...(target ? { target: target.handle } : {}),
       });
       this.#backoff.reset();
+      this.#livesUntil = performance.now() + ttlMs;
       target?.taken(true);
       if (this.#target === target) this.#target = null;
       if (done) this.#done.abort();
       return ttlMs / 3;
     } catch (error) {
-      if (error instanceof Problem && OVER.has(error.code)) {
+      if (error instanceof Problem && (OVER.has(error.code) || this.#isShutOut(error))) {
         this.logger.warn({ code: error.code }, 'the lease of a command is over');
         this.#over.abort(error);
         return usualMs;
@@ -134,5 +138,9 @@ export class LeaseKeeper {
       this.logger.warn({ reason }, 'the lease of a command is not renewed yet; the command goes on');
       return Math.max(this.#backoff.next(), error.retryAfterMs ?? 0);
     }
+  }
+
+  #isShutOut({ code }: Problem): boolean {
+    return code.startsWith('auth.') && performance.now() > this.#livesUntil;
   }
 }
