@@ -231,7 +231,7 @@ function addChecks(program: Command): void {
   addCommand(
     program,
     'doctor',
-    'Check variables, ledger, Temporal, api and what the agent’s user could read, and say what is wrong.',
+    'Check variables, ledger, Temporal, api, offered backends and what the agent’s user could read, and say what is wrong.',
   )
     .option('--private <FILES...>', 'further files that the agent’s user must not get at, such as those of tokens')
     .action(async (args: DoctorArguments, command: Command) =>

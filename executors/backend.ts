@@ -35,13 +35,15 @@ export interface CheckedRequest {
   handle: ExecutionHandle | undefined;
 }
 
-/** Reason of an aborted {@link RunContext.signal}: the target goes on and somebody else waits for its end, so it is left alone. */
-export const HANDED_ON = 'handed_on';
-
 /** What a backend may use while it runs a command. */
 export interface RunContext {
-  /** Aborted: end the command and everything it started, then return. With {@link HANDED_ON} only return. */
+  /** Aborted: end the command and everything it started, then return. */
   signal: AbortSignal;
+  /**
+   * Aborted: stop waiting for what goes on without this process and is known by {@link targetKnown}, which somebody else then waits
+   * for; what is being submitted is submitted first. Backends whose commands end with this process take no notice. Default: never.
+   */
+  leave?: AbortSignal;
   /** The host's variables and those of the run. Values reach a command only through `forwarded`. */
   hostEnv: NodeJS.ProcessEnv;
   /**
@@ -95,7 +97,9 @@ export type RunEnd =
       outcomeUnknown?: boolean;
       notes?: string[];
       handle?: ExecutionHandle;
-    };
+    }
+  /** It goes on, and this process waits no more: only after {@link RunContext.leave}. */
+  | { type: 'left' };
 
 /** What a backend may use while it ends what was left. */
 export interface TidyContext {

@@ -17,13 +17,26 @@ export async function runCommand(
   backend: Backend,
   request: ExecutionRequest,
   profile: SandboxProfile,
-  context: RunContext,
+  context: Omit<RunContext, 'leave'>,
 ): Promise<ExecutionEnvelope> {
+  const end = await runOrLeave(backend, request, profile, context);
+  if (end === 'left') throw new Error(`backend ${backend.spec.id} left a command that it was to wait for`);
+  return end;
+}
+
+/** As {@link runCommand}, for whoever may leave: then there is no envelope, since the command goes on. */
+export async function runOrLeave(
+  backend: Backend,
+  request: ExecutionRequest,
+  profile: SandboxProfile,
+  context: RunContext,
+): Promise<ExecutionEnvelope | 'left'> {
   const envelopes = new Envelopes(backend.spec, profile, request);
   const checked = await passGates(backend, request, profile, context, envelopes);
   if ('refused' in checked) return envelopes.refused(checked.refused, checked.reason);
   context.started?.();
   const end = await backend.run(checked, { ...context, hostEnv: { ...context.hostEnv, ...context.variables } });
+  if (end.type === 'left') return 'left';
   if (end.handle) envelopes.handle = end.handle;
   if (end.type === 'refused') {
     return envelopes.refused(end.code, end.reason, { unknown: end.outcomeUnknown === true, notes: end.notes ?? [] });

@@ -105,6 +105,7 @@ export async function startUp(options: UpOptions, context: ProcessContext): Prom
     adminTokenFile,
     openCrow: openCrow.chosenHere ? openCrow : null,
     hasPolicy: (await activePolicy(db, 'default')) !== null,
+    backends: own ? options.backends.kinds : [],
   };
 }
 

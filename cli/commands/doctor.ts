@@ -6,6 +6,7 @@ import { unknownVariables, type ConfigOf } from '../config';
 import { CommandFailed } from '../exit-codes';
 import { explain } from '../failure';
 import { agentChecks, type Check } from '../doctor/agent-checks';
+import { backendChecks } from '../doctor/backend-checks';
 import { openLogin, partsOf } from '../doctor/database-login';
 import { ledgerTarget, withLedger } from '../ledger-access';
 import { temporalOf } from '../temporal-access';
@@ -27,6 +28,7 @@ export async function runDoctor(config: ConfigOf<'doctor'>, args: DoctorArgument
     ['ledger login', () => checkLedgerLogin(config)],
     ['temporal', () => checkTemporal(temporalOf(config))],
     ['api', () => checkApi(config.apiUrl)],
+    ...backendChecks(config),
     ...agentChecks(config, args),
   ];
   let failed = 0;

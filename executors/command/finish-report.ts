@@ -13,19 +13,20 @@ const LONGEST_REPORT_MS = 24 * 3600 * 1000;
 
 /**
  * Tells the control plane how a command ended, again and again until it is taken, refused for good, or `giveUp` aborts. An end that
- * comes too late for its lease is told as evidence. Null when the ledger did not take it as the outcome.
+ * comes too late for its lease is told as evidence, but not of a command that `wasCut` off before its end: that is lost, as the
+ * ledger says already. Null when the ledger did not take it as the outcome.
  */
 export async function reportEnd(
   claim: GrantedClaim,
   end: CommandEnd,
   context: DeliveryContext,
-  { keeper, giveUp }: { keeper: LeaseKeeper; giveUp: AbortSignal },
+  { keeper, giveUp, wasCut }: { keeper: LeaseKeeper; giveUp: AbortSignal; wasCut: boolean },
 ): Promise<LeaseOutcome | null> {
   const { control, logger } = context;
   const answer = await insist(() => keeper.conclude(() => control.finish(claim.lease, end)), context, giveUp);
   if (!(answer instanceof Problem)) return answer;
   logger.warn({ code: answer.code }, 'the end of a command was not accepted');
-  const evidence = answer.code === 'lease.stale' ? evidenceOf(claim, end.envelope) : null;
+  const evidence = answer.code === 'lease.stale' && !wasCut ? evidenceOf(claim, end.envelope) : null;
   if (evidence) await insist(() => control.lifecycle([evidence]), context, giveUp);
   return null;
 }
@@ -56,23 +57,17 @@ async function insist<T>(
 const isFinal = ({ status, code }: Problem): boolean =>
   code === 'worker.revoked' || code === 'worker.retired' || ![401, 403, 429].includes(status);
 
-/**
- * A command that is known to have run, as lifecycle; null when nothing is known, or when it was cut off and its rule has it run
- * again. The same end always has the same id.
- */
+/** A command that is known to have run, as lifecycle; null when nothing is known. The same end always has the same id. */
 function evidenceOf(
-  { delivery_id: deliveryId, lease, run }: GrantedClaim,
+  { delivery_id: deliveryId, lease }: GrantedClaim,
   { status, evidence, provenance }: ExecutionEnvelope,
 ): LifecycleRecord | null {
   if (status === 'refused') return null;
-  const exit = evidence[1] ?? '';
-  const told = exit === 'exitCode:null' ? 'aborted' : status;
-  if (told === 'aborted' && run?.rerunnable) return null;
   return {
-    event_id: `${provenance.backendId}:${deliveryId}:${lease.epoch}:${told}`,
+    event_id: `${provenance.backendId}:${deliveryId}:${lease.epoch}:${status}`,
     delivery_id: deliveryId,
-    status: told,
+    status,
     occurred_at: provenance.attestation.recordedAt,
-    ...(told === 'completed' ? {} : { error: exit }),
+    ...(status === 'completed' ? {} : { error: evidence[1] ?? '' }),
   };
 }

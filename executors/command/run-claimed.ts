@@ -4,11 +4,11 @@ import { ProfileError } from '../../domain/execution/sandbox-profiles';
 import { debugPoint } from '../../domain/debug-point';
 import { Problem } from '../../contracts/problems';
 import { isResumable } from '../../domain/execution/command-lease';
-import { HANDED_ON, type Backend, type RunContext } from '../backend';
+import type { Backend, RunContext } from '../backend';
 import { isTakenOver, type GrantedClaim } from '../control-plane-answers';
 import type { Again } from '../delivery-loop';
 import type { DeliveryContext, DeliveryOutcome } from '../executor';
-import { runCommand } from '../run-command';
+import { runOrLeave } from '../run-command';
 import type { OpenCommandOutput } from './command-output';
 import { reportEnd } from './finish-report';
 import { LeaseKeeper } from './lease-keeper';
@@ -36,8 +36,8 @@ export interface CommandTools {
   graceMs: number;
 }
 
-/** Why a command was ended before its time; `handed_on`: it was not, only the waiting for it. */
-type EndedBy = 'lease_over' | 'worker_stopped' | 'handed_on';
+/** Why a command was ended before its time. */
+type EndedBy = 'lease_over' | 'worker_stopped';
 
 /** What ending a command may take: it is asked, then killed, then reported. */
 const END_MS = 6_000;
@@ -72,6 +72,8 @@ class ClaimedRun {
   private readonly keeper: LeaseKeeper;
   /** Ends the command. */
   private readonly end = new AbortController();
+  /** Ends the waiting for a job that goes on. */
+  private readonly leave = new AbortController();
   /** Ends reporting. */
   private readonly giveUp = new AbortController();
   private endedBy: EndedBy | null = null;
@@ -94,8 +96,8 @@ class ClaimedRun {
     const { cancelSignal, drainSignal } = this.context;
     const over = (): void => {
       const { reason } = this.keeper.over as { reason: unknown };
-      const goesOn = this.jobIsKnown && reason instanceof Problem && isTakenOver(reason, this.claim.delivery_number);
-      this.endBy(goesOn ? 'handed_on' : 'lease_over');
+      if (this.jobIsKnown && isWaitedFor(reason, this.claim)) this.leave.abort();
+      else this.endBy('lease_over');
     };
     // Whether it really is to end is for the ledger to say, which whoever cancels has told before.
     const ask = (): void => this.keeper.askNow();
@@ -124,18 +126,19 @@ class ClaimedRun {
     // What ends the worker from here on has not ended the command.
     const { endedBy } = this;
     const printed = await output.finish(this.giveUp.signal);
-    if (endedBy === 'handed_on' && envelope.status === 'refused') return this.handOn();
+    if (envelope === 'left') return this.handOn();
+    const cutBy = wasCut(envelope) ? endedBy : null;
     logger.info({ status: envelope.status, ended_by: endedBy }, 'a command has ended');
     debugPoint('after-run');
     const answer = await reportEnd(
       claim,
       {
         envelope,
-        ...(endedBy === 'worker_stopped' && wasCut(envelope) ? { interrupted: 'worker_stopped' } : {}),
+        ...(cutBy === 'worker_stopped' ? { interrupted: cutBy } : {}),
         ...(printed ? { output: printed } : {}),
       },
       { ...context, logger },
-      { keeper: this.keeper, giveUp: this.giveUp.signal },
+      { keeper: this.keeper, giveUp: this.giveUp.signal, wasCut: cutBy !== null },
     );
     debugPoint('after-report');
     if (context.cancelSignal.aborted) return { outcome: 'cancelled' };
@@ -152,7 +155,7 @@ class ClaimedRun {
   }
 
   /** Passes the gates and runs. What is not known of a run that a target may have is never told as "did not run". */
-  private async envelope(write: RunContext['output']): Promise<ExecutionEnvelope> {
+  private async envelope(write: RunContext['output']): Promise<ExecutionEnvelope | 'left'> {
     const { claim, tools } = this;
     const run = claim.run!;
     const request = requestOf(run, tools.workspace);
@@ -161,8 +164,8 @@ class ClaimedRun {
       refusedBefore(tools.backend, request, { profileId: run.sandbox, code, reason, unknown });
     try {
       const profile = tools.profiles.find(run.sandbox);
-      const envelope = await runCommand(tools.backend, request, profile, this.runContext(write));
-      if (resumed && envelope.status === 'refused') envelope.provenance.outcomeUnknown = true;
+      const envelope = await runOrLeave(tools.backend, request, profile, this.runContext(write));
+      if (envelope !== 'left' && resumed && envelope.status === 'refused') envelope.provenance.outcomeUnknown = true;
       return envelope;
     } catch (error) {
       if (error instanceof ProfileError) {
@@ -179,6 +182,7 @@ class ClaimedRun {
     const callback = claim.runnerCallback;
     return {
       signal: this.end.signal,
+      leave: this.leave.signal,
       hostEnv: tools.hostEnv,
       runKey,
       workerId: tools.workerId,
@@ -198,19 +202,24 @@ class ClaimedRun {
 
   private endBy(why: EndedBy): void {
     this.endedBy ??= why;
-    this.end.abort(this.endedBy === 'handed_on' ? HANDED_ON : undefined);
+    this.end.abort();
   }
 
-  /** The worker is to stop: what it holds may end by itself within the grace. */
+  /** The worker is to stop: a runner's job is left at once, what else it holds may end by itself within the grace. */
   private drain(): void {
     const { graceMs } = this.tools;
+    this.leave.abort();
     const endAfter = Math.max(graceMs - END_MS, graceMs / 2);
     this.timers.push(
-      setTimeout(() => this.endBy(this.jobIsKnown ? 'handed_on' : 'worker_stopped'), endAfter),
+      setTimeout(() => this.endBy('worker_stopped'), endAfter),
       setTimeout(() => this.giveUp.abort(), endAfter + END_MS + LAST_REPORT_MS),
     );
   }
 }
+
+/** The lease is over for this worker only: its delivery goes on, and another worker may hold it by now. */
+const isWaitedFor = (reason: unknown, { delivery_number: delivery }: GrantedClaim): boolean =>
+  !(reason instanceof Problem) || reason.code.startsWith('worker.') || isTakenOver(reason, delivery);
 
 /** It did not end by itself. */
 const wasCut = ({ evidence, provenance }: ExecutionEnvelope): boolean =>

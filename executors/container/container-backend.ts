@@ -113,8 +113,11 @@ async function firstReady(
   return { why: reasons.join('; ') };
 }
 
+/** A container ends with its run. */
+type OwnEnd = Exclude<RunEnd, { type: 'left' }>;
+
 /** What the end of the command line says of the command. `created`: there was a container, so it may have run. */
-function judged(runtime: string, end: ChildEnd, created: boolean, { timeoutMs }: CheckedRequest): RunEnd {
+function judged(runtime: string, end: ChildEnd, created: boolean, { timeoutMs }: CheckedRequest): OwnEnd {
   const { exitCode, cut, cause, stdoutDigest, stderrHead, stderrCut } = end;
   const maybe = created ? { outcomeUnknown: true } : {};
   if (cut !== null) {

@@ -1,7 +1,7 @@
 import type { ExecutionHandle } from '../../contracts/execution';
 import { textDigest } from '../../domain/execution/evidence';
 import { Backoff, pause } from '../backoff';
-import { HANDED_ON, type CheckedRequest, type RunContext, type RunEnd } from '../backend';
+import type { CheckedRequest, RunContext, RunEnd } from '../backend';
 import { judgeAnswer, type RunnerSaid } from './runner-answers';
 import { RunnerClient, type RunnerAnswer } from './runner-client';
 
@@ -118,21 +118,24 @@ export class RunnerRun {
 
   /** Polls until the job has ended; a job that nobody waits for any more is cancelled. */
   private async await(client: RunnerClient, job: Job, atOnce: boolean): Promise<RunEnd> {
-    const { signal, callback, doneHint } = this.context;
+    const { signal, leave, callback, doneHint } = this.context;
     const { first, longest } = this.options.pollMs ?? { first: 1_000, longest: 15_000 };
     const backoff = new Backoff(first, longest);
     for (let polls = 0; ; polls += 1) {
       if (polls > 0 || !atOnce) {
         const calls = callback !== undefined && doneHint?.aborted === false;
         const waitMs = calls ? (this.options.safetyPollMs ?? SAFETY_POLL_MS) : backoff.next();
-        await pause(Math.max(Math.min(waitMs, this.remainingMs()), 0), signal, ...(calls ? [doneHint] : []));
+        const sooner = [signal, ...(leave ? [leave] : []), ...(calls ? [doneHint] : [])];
+        await pause(Math.max(Math.min(waitMs, this.remainingMs()), 0), ...sooner);
       }
       if (signal.aborted) return this.given(client, job, 'was cancelled');
+      if (this.isToLeave) return { type: 'left' };
       const said = await this.askOnce(client, job.id);
       if (said !== 'again' && said.type !== 'running') {
         return said.type === 'done' ? this.ended(said) : this.given(client, job, said.why);
       }
       if (signal.aborted) return this.given(client, job, 'was cancelled');
+      if (this.isToLeave) return { type: 'left' };
       if (this.remainingMs() <= 0) return this.given(client, job, `timed out after ${this.request.timeoutMs} ms`);
     }
   }
@@ -142,7 +145,8 @@ export class RunnerRun {
     let reply: RunnerAnswer;
     try {
       const timeoutMs = Math.min(REQUEST_TIMEOUT_MS, Math.max(this.remainingMs(), LAST_POLL_MS));
-      reply = await client.ask(jobId, timeoutMs, this.context.signal);
+      const { signal, leave } = this.context;
+      reply = await client.ask(jobId, timeoutMs, leave ? AbortSignal.any([signal, leave]) : signal);
     } catch (error) {
       return codeOf(error) === 'too_large' ? { type: 'unusable', why: 'answered more than 32 MiB' } : 'again';
     }
@@ -158,7 +162,6 @@ export class RunnerRun {
 
   /** Best effort: the outcome is unknown either way. */
   private async cancel(client: RunnerClient, { id, cancellable }: Job): Promise<void> {
-    if (this.context.signal.reason === HANDED_ON) return;
     if (cancellable) await client.cancel(id, CANCEL_TIMEOUT_MS).catch(() => undefined);
   }
 
@@ -208,6 +211,11 @@ export class RunnerRun {
     const later = (): void => void setTimeout(() => end.abort(), CANCELLED_SUBMIT_MS).unref();
     signal.addEventListener('abort', later, { once: true });
     return end.signal;
+  }
+
+  /** Somebody else waits for the job. */
+  private get isToLeave(): boolean {
+    return this.context.leave?.aborted === true;
   }
 
   private remainingMs(): number {

@@ -71,3 +71,15 @@ test('list asks nobody and says nothing of readiness', async () => {
   expect(stdout).not.toMatch(/ready/i);
   expect((await commandLine(['backend', 'probe', 'nope'])).code).toBe(2);
 });
+
+test('doctor says of each backend that the worker is to offer whether it is ready', async () => {
+  const nowhere = ['--data-dir', temporaryFolder(), '--api-url', 'http://127.0.0.1:9'];
+  const doctor = async (...more: string[]): Promise<string> =>
+    (await commandLine(['doctor', ...nowhere, ...more], { ...bareEnvironment(), TEMPORAL_ADDRESS: '127.0.0.1:9' }))
+      .stdout;
+  const [offered, none] = await Promise.all([doctor('--backends', 'node,container'), doctor()]);
+  expect(offered).toMatch(/^ok {4}backend node: /m);
+  expect(offered).toMatch(/^FAIL {2}backend container: .*no docker on PATH$/m);
+  expect(offered).not.toContain('backend remote');
+  expect(none).toMatch(/^skip {2}backends: /m);
+});

@@ -33,6 +33,10 @@ beforeAll(async () => {
   up = await startUpProcess(dataDir, ['--policy', policy, '--backends', 'node', '--max-open-deliveries', '4']);
 }, 120_000);
 
+test('the greeting of up names what commands run on', async () => {
+  await up.process.output(/^ {2}Commands +run on node$/m);
+});
+
 const recordOf = async (told: string): Promise<WorkloadRecord> => {
   const [id] = /wl_[a-z2-7]{32}/.exec(told)!;
   return (await up.ask('GET', `/api/workloads/${id}`)).body as unknown as WorkloadRecord;

@@ -13,6 +13,8 @@ let runner: StandInRunner;
 let cluster: Cluster;
 /** Jobs that the runner has finished, by id. Its ids are the idempotency keys. */
 const finished = new Set<string>();
+/** A worker that waited for its grace would outlast the test's patience. */
+const workerArgs = ['--shutdown-grace', '90s'];
 
 const rule = (action: string, executor: string, run: string): string =>
   `{ id: ${action}, when: 'event.action == "${action}"', decision: dispatch, to: { pool: crows, executor: ${executor} }, run: ${run} }`;
@@ -21,7 +23,10 @@ beforeAll(async () => {
   docker = standInDocker(temporaryFolder());
   runner = await standInRunner(({ method, url, headers }, response) => {
     const jobId = method === 'POST' ? String(headers['idempotency-key']) : url.split('jobId=')[1]!;
-    answerJson(response, finished.has(jobId) ? { jobId, done: true, exitCode: 0, stdout: 'hi' } : { jobId });
+    answerJson(
+      response,
+      finished.has(jobId) ? { jobId, done: true, exitCode: 0, stdout: 'hi' } : { jobId, cancellable: true },
+    );
   });
   const folder = temporaryFolder();
   writeFileSync(path.join(folder, 'key'), 'k'.repeat(40), { mode: 0o600 });
@@ -37,6 +42,7 @@ beforeAll(async () => {
     ],
     backends: 'container,remote',
     maxOpenDeliveries: 6,
+    workerArgs,
     workerEnv: {
       PATH: docker.env.PATH,
       DOCKER_STAND_IN: docker.state,
@@ -112,15 +118,24 @@ test('the job of the killed worker is waited for by the next, and was submitted 
   await cluster.state(leftBox, 'lost');
 }, 120_000);
 
-test('after a stop of the worker its container is gone, and its job is waited for by the next', async () => {
+test('a worker that is told to stop leaves its job at once, and the next waits for its end', async () => {
+  const { posted, jobId } = await job('job');
+  const { code, tookMs } = await cluster.terminate('worker');
+  expect(code).toBe(0);
+  expect(tookMs).toBeLessThan(45_000);
+  expect((await cluster.record(posted)).state).toBe('running');
+  workerArgs.splice(0);
+  await cluster.start('worker');
+  finished.add(jobId);
+  await cluster.state(posted, 'completed');
+  const asked = runner.seen.filter(({ url, headers }) => keyOf(headers) === jobId || url.includes(jobId));
+  expect(asked.map(({ method }) => method).filter((method) => method !== 'GET')).toEqual(['POST']);
+  expect((await cluster.record(posted)).deliveries).toHaveLength(1);
+}, 120_000);
+
+test('after a stop of the worker the container is gone', async () => {
   const posted = await boxed();
-  const handedOn = await job('job');
   await cluster.terminate('worker');
   await eventually(() => expect(containers()).toEqual([]));
   await cluster.state(posted, 'lost');
-  await cluster.start('worker');
-  finished.add(handedOn.jobId);
-  await cluster.state(handedOn.posted, 'completed');
-  expect(submits().filter(({ headers }) => keyOf(headers) === handedOn.jobId)).toHaveLength(1);
-  expect((await cluster.record(handedOn.posted)).deliveries).toHaveLength(1);
 }, 60_000);

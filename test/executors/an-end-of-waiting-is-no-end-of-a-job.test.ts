@@ -1,17 +1,11 @@
-import path from 'node:path';
-import pino from 'pino';
 import type { Secret } from '../../contracts/secret';
-import { createCommandExecutor } from '../../executors/command';
-import { ControlPlaneClient, ControlPlaneUnavailable } from '../../executors/control-plane-client';
-import type { DeliveryOutcome, Executor } from '../../executors/executor';
-import { nodeBackend } from '../../executors/node/node-backend';
-import { remoteBackend } from '../../executors/remote/remote-backend';
+import { ControlPlaneUnavailable } from '../../executors/control-plane-client';
 import { settle } from '../../ledger/settlement';
 import { enrolWorker } from '../../ledger/workers';
 import { anEvent, startTestApi, type TestApi } from '../support/api-server';
+import { workOn, type Working } from '../support/command-worker';
 import { eventually } from '../support/eventually';
 import { answerJson, standInRunner, type StandInRunner } from '../support/stand-in/runner';
-import { temporaryFolder } from '../support/temporary-folder';
 
 let api: TestApi;
 let runner: StandInRunner;
@@ -56,46 +50,8 @@ afterAll(async () => {
   await api.stop();
 });
 
-/** One of the two workers, at work. */
-interface Working {
-  outcome: Promise<DeliveryOutcome>;
-  /** Tells the process to stop. */
-  drain: AbortController;
-  /** Whether the api can be reached. */
-  control: ControlPlaneClient;
-}
-
-const logger = pino({ level: 'silent' });
-function work(workerId: string, workId: string, kind: 'node' | 'remote'): Working {
-  const folder = temporaryFolder();
-  const executor: Executor = createCommandExecutor({
-    kind,
-    backend:
-      kind === 'node'
-        ? nodeBackend
-        : remoteBackend({ privateHosts: ['127.0.0.1'], pollMs: { first: 10, longest: 20 } }),
-    workspace: folder,
-    graceMs: 200,
-    apiUrl: api.url,
-    workerId,
-    runsFolder: path.join(folder, 'runs'),
-    running: new Set(),
-    logger,
-  });
-  const control = new ControlPlaneClient({ baseUrl: api.url, workerId, credential: () => credentials.get(workerId)! });
-  const drain = new AbortController();
-  const outcome = executor.deliver(
-    { workId },
-    {
-      control,
-      heartbeat: () => undefined,
-      cancelSignal: new AbortController().signal,
-      drainSignal: drain.signal,
-      logger,
-    },
-  );
-  return { outcome, drain, control };
-}
+const work = (workerId: string, workId: string, kind: 'node' | 'remote'): Working =>
+  workOn(api, { workerId, credential: credentials.get(workerId)!, workId, kind });
 
 async function queued(action: string): Promise<string> {
   const json = { ...anEvent(`${action}-${Math.random()}`), action };
@@ -119,7 +75,7 @@ const methods = () => [...new Set(runner.seen.map(({ method }) => method))];
 const outliveLease = (id: string) =>
   api.db.query("UPDATE leases SET expires_at = clock_timestamp() - interval '1 second' WHERE work_id = $1", [id]);
 
-test('a worker that stops leaves the job of a runner to the next one', async () => {
+test('a worker that stops leaves the job of a runner to the next one, and waits for no grace', async () => {
   const id = await queued('job');
   const first = work('w1', id, 'remote');
   await isWaitedFor(id);

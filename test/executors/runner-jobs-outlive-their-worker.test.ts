@@ -1,6 +1,8 @@
 import type { ExecutionHandle } from '../../contracts/execution';
 import { Secret } from '../../contracts/secret';
+import { bundledProfile } from '../../domain/execution/sandbox-profiles';
 import { remoteBackend } from '../../executors/remote/remote-backend';
+import { runOrLeave } from '../../executors/run-command';
 import { eventually } from '../support/eventually';
 import { answerJson, standInRunner, type StandInRunner } from '../support/stand-in/runner';
 import { temporaryFolder } from '../support/temporary-folder';
@@ -104,6 +106,30 @@ test('a cancel that comes while the job is submitted still cancels the job', asy
   const { provenance } = await execute(backend(), request(runner.url), { context: { signal: stop.signal } });
   expect(provenance.outcomeUnknown).toBe(true);
   expect(runner.seen.map(({ method }) => method)).toEqual(['POST', 'DELETE']);
+});
+
+test('who leaves while the job is submitted leaves when its id is kept, and the job goes on', async () => {
+  const leave = new AbortController();
+  const told: ExecutionHandle[] = [];
+  const runner = await standInRunner(({ method }, response) => {
+    if (method === 'POST') leave.abort();
+    answerJson(response, { jobId: 'j1', cancellable: true });
+  });
+  open.push(runner);
+  const leaving = (targetKnown: (handle: ExecutionHandle) => Promise<void>) =>
+    runOrLeave(backend(), request(runner.url), bundledProfile('default')!, {
+      signal: new AbortController().signal,
+      leave: leave.signal,
+      hostEnv: {},
+      runKey: 'k-2',
+      output: () => undefined,
+      targetKnown,
+    });
+  expect(await leaving((handle) => Promise.resolve(void told.push(handle)))).toBe('left');
+  expect([told[0]?.metadata?.runnerJobId, runner.seen.map(({ method }) => method)]).toEqual(['j1', ['POST']]);
+  // What nobody can know of is nobody's to wait for.
+  expect(await leaving(() => Promise.reject(new Error('stale')))).toMatchObject({ status: 'refused' });
+  expect(runner.seen.map(({ method }) => method)).toEqual(['POST', 'POST', 'DELETE']);
 });
 
 test('a runner that will call is asked when it has called, and slowly otherwise', async () => {

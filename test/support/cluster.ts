@@ -64,6 +64,8 @@ export interface ClusterOptions {
   backends?: string;
   /** Further variables of the worker. */
   workerEnv?: NodeJS.ProcessEnv;
+  /** Further arguments of the worker. */
+  workerArgs?: readonly string[];
   /** Further arguments of the api. */
   apiArgs?: readonly string[];
 }
@@ -344,6 +346,7 @@ export class Cluster {
         ? ['--backends', this.options.backends, '--workspace', this.workspace]
         : ['--trigger-pipe', path.join(this.folder, 'trigger.pipe'), '--lifecycle-socket', this.lifecycleSocket]),
       ...grace,
+      ...(this.options.workerArgs ?? []),
     ];
   }
 

@@ -9,6 +9,8 @@ export interface UpFacts {
   /** What to tell OpenCrow when the paths were not chosen by the operator; null when they were. */
   openCrow: { sessionDir: string; lifecycleSocket: string } | null;
   hasPolicy: boolean;
+  /** Execution backends that its own worker offers. */
+  backends: readonly string[];
 }
 
 /** The text `up` greets with. It names where the token is, never the token. */
@@ -26,6 +28,7 @@ export function banner(facts: UpFacts): string {
       `                   OPENCROW_WORKLOAD_LIFECYCLE_SOCKET=${facts.openCrow.lifecycleSocket}`,
     );
   }
+  if (facts.backends.length > 0) lines.push(`  Commands         run on ${facts.backends.join(', ')}`);
   if (!facts.hasPolicy) {
     lines.push(
       '  Policy           tenant default has none yet, so every event is ignored: --policy FILE or PUT /api/policy',
