@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
-import { pause } from './backoff';
 import type { Backend, TidyContext } from './backend';
+import { Rounds } from './rounds';
 
 export interface TidyingOptions extends Omit<TidyContext, 'signal'> {
   backends: readonly Backend[];
@@ -10,38 +10,19 @@ export interface TidyingOptions extends Omit<TidyContext, 'signal'> {
 }
 
 /** Ends what killed workers left on the backends: at once, and again every few minutes. */
-export class Tidying {
-  private readonly stopping = new AbortController();
-  private finished: Promise<void> = Promise.resolve();
+export function tidying(options: TidyingOptions): Rounds {
+  return new Rounds(async (signal) => {
+    for (const backend of options.backends) await tidy(backend, options, signal);
+    return options.everyMs ?? 180_000;
+  });
+}
 
-  constructor(private readonly options: TidyingOptions) {}
-
-  /** Begins; does not wait for the first round. */
-  start(): void {
-    this.finished = this.keep();
-  }
-
-  /** No round begins any more; waits for the one under way. */
-  async stop(): Promise<void> {
-    this.stopping.abort();
-    await this.finished;
-  }
-
-  private async keep(): Promise<void> {
-    const { signal } = this.stopping;
-    while (!signal.aborted) {
-      for (const backend of this.options.backends) await this.tidy(backend);
-      await pause(this.options.everyMs ?? 180_000, signal);
-    }
-  }
-
-  private async tidy({ spec: { id }, tidy }: Backend): Promise<void> {
-    const { logger } = this.options;
-    try {
-      const runs = (await tidy?.({ ...this.options, signal: this.stopping.signal })) ?? [];
-      if (runs.length > 0) logger.warn({ backend: id, runs }, 'ended what a killed worker had left running');
-    } catch (error) {
-      logger.error({ err: error, backend: id }, 'what killed workers left cannot be ended; trying again');
-    }
+async function tidy({ spec: { id }, tidy }: Backend, options: TidyingOptions, signal: AbortSignal): Promise<void> {
+  const { logger } = options;
+  try {
+    const runs = (await tidy?.({ ...options, signal })) ?? [];
+    if (runs.length > 0) logger.warn({ backend: id, runs }, 'ended what a killed worker had left running');
+  } catch (error) {
+    logger.error({ err: error, backend: id }, 'what killed workers left cannot be ended; trying again');
   }
 }

@@ -7,7 +7,8 @@ import type { Backend } from '../backend';
 import { claimWork, untilSettled } from '../delivery-loop';
 import type { ControlPlaneClient } from '../control-plane-client';
 import type { DeliveryContext, DeliveryOutcome, DeliveryTask, Executor, ExecutorStatus } from '../executor';
-import { Tidying } from '../tidying';
+import type { Rounds } from '../rounds';
+import { tidying } from '../tidying';
 import { noOutput, type OpenCommandOutput } from './command-output';
 import { runClaimed, type CommandTools } from './run-claimed';
 import { WorkerProfiles } from './worker-profiles';
@@ -47,7 +48,7 @@ class BackendExecutor implements Executor {
   private readonly tools: CommandTools;
   private ready = true;
   private probing: NodeJS.Timeout | undefined;
-  private tidying: Tidying | null = null;
+  private tidying: Rounds | null = null;
 
   constructor(private readonly options: CommandExecutorOptions) {
     const { kind, logger: _, sandboxProfiles, output = noOutput, ...tools } = options;
@@ -61,7 +62,7 @@ class BackendExecutor implements Executor {
     mkdirSync(workspace, { recursive: true, mode: 0o700 });
     const over = (keys: readonly string[]): Promise<string[]> => control.over(keys);
     const left = { hostEnv, workerId, runsFolder, running: () => running, over };
-    this.tidying = new Tidying({ ...left, backends: [backend], logger });
+    this.tidying = tidying({ ...left, backends: [backend], logger });
     this.tidying.start();
     await this.probe();
   }

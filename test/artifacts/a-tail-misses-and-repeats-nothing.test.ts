@@ -1,23 +1,18 @@
-import path from 'node:path';
 import fc from 'fast-check';
 import pino from 'pino';
 import { Registry } from 'prom-client';
-import { FolderStore } from '../../api/artifacts/folder-store';
+import type { FolderStore } from '../../api/artifacts/folder-store';
 import { wholeCharacters } from '../../api/artifacts/utf8';
 import { startServer, type RunningServer } from '../../api/server';
-import { DISPATCH_ALL, startTestApi, type TestApi } from '../support/api-server';
+import type { TestApi } from '../support/api-server';
 import { eventually } from '../support/eventually';
-import { PrintingWorker, type Printing } from '../support/printing-worker';
-import { temporaryFolder } from '../support/temporary-folder';
+import { startPrinting, type PrintingWorker, type Printing } from '../support/printing-worker';
 
 let api: TestApi;
 let store: FolderStore;
 let worker: PrintingWorker;
 beforeAll(async () => {
-  store = FolderStore.open(path.join(temporaryFolder(), 'artifacts'));
-  api = await startTestApi({ artifacts: store });
-  await api.ask('PUT', '/api/policy', { json: { source: DISPATCH_ALL } });
-  worker = await PrintingWorker.enrol(api, 'w1');
+  ({ api, store, worker } = await startPrinting());
 });
 afterAll(() => api.stop());
 

@@ -2,21 +2,17 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import fc from 'fast-check';
-import { FolderStore } from '../../api/artifacts/folder-store';
+import type { FolderStore } from '../../api/artifacts/folder-store';
 import { checkDigests } from '../../api/artifacts/keeper';
 import type { ArtifactRecord } from '../../contracts/artifacts';
 import { DISPATCH_ALL, startTestApi, type Answer, type TestApi } from '../support/api-server';
-import { PrintingWorker, type Printing } from '../support/printing-worker';
-import { temporaryFolder } from '../support/temporary-folder';
+import { startPrinting, PrintingWorker, type Printing } from '../support/printing-worker';
 
 let api: TestApi;
 let store: FolderStore;
 let worker: PrintingWorker;
 beforeAll(async () => {
-  store = FolderStore.open(path.join(temporaryFolder(), 'artifacts'));
-  api = await startTestApi({ artifacts: store });
-  await api.ask('PUT', '/api/policy', { json: { source: DISPATCH_ALL } });
-  worker = await PrintingWorker.enrol(api, 'w1');
+  ({ api, store, worker } = await startPrinting());
 });
 afterAll(() => api.stop());
 

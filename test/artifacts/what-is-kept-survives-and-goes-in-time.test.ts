@@ -1,11 +1,11 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
-import { FolderStore } from '../../api/artifacts/folder-store';
+import type { FolderStore } from '../../api/artifacts/folder-store';
 import { artifactsOf, deleteOldArtifacts } from '../../ledger/artifacts';
-import { DISPATCH_ALL, startTestApi, type TestApi } from '../support/api-server';
+import type { TestApi } from '../support/api-server';
 import { eventually } from '../support/eventually';
-import { PrintingWorker } from '../support/printing-worker';
+import { startPrinting, type PrintingWorker } from '../support/printing-worker';
 import { startWorkloadd } from '../support/processes';
 import { temporaryFolder } from '../support/temporary-folder';
 
@@ -13,10 +13,7 @@ let api: TestApi;
 let store: FolderStore;
 let worker: PrintingWorker;
 beforeAll(async () => {
-  store = FolderStore.open(path.join(temporaryFolder(), 'artifacts'));
-  api = await startTestApi({ artifacts: store });
-  await api.ask('PUT', '/api/policy', { json: { source: DISPATCH_ALL } });
-  worker = await PrintingWorker.enrol(api, 'w1');
+  ({ api, store, worker } = await startPrinting());
 });
 afterAll(() => api.stop());
 

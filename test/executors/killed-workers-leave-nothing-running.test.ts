@@ -8,7 +8,7 @@ import { endLeftRuns } from '../../executors/node/left-runs';
 import { nodeBackend } from '../../executors/node/node-backend';
 import { processOf } from '../../executors/node/processes';
 import { RunNotes } from '../../executors/node/run-notes';
-import { Tidying } from '../../executors/tidying';
+import { tidying as tidyingOf } from '../../executors/tidying';
 import { eventually } from '../support/eventually';
 import { startScript, type TestProcess } from '../support/processes';
 import { temporaryFolder } from '../support/temporary-folder';
@@ -162,7 +162,7 @@ describe('a container', () => {
     const pid = await pidIn(path.join(cwd, 'pid'));
     await worker.kill9();
     expect(containers(docker)).toEqual([`container-wl-${KEY}`]);
-    const tidying = new Tidying({
+    const tidying = tidyingOf({
       backends: [nodeBackend, containerBackend()],
       hostEnv: docker.env,
       workerId: 'wrk-1',

@@ -4,26 +4,23 @@ import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import pino from 'pino';
-import { FolderStore } from '../../api/artifacts/folder-store';
+import type { FolderStore } from '../../api/artifacts/folder-store';
 import { checkDigests } from '../../api/artifacts/keeper';
 import { Secret } from '../../contracts/secret';
 import type { CommandOutput } from '../../executors/command/command-output';
 import { spooledOutput } from '../../executors/command/run-output';
 import { ControlPlaneClient } from '../../executors/control-plane-client';
 import { artifactsOf } from '../../ledger/artifacts';
-import { DISPATCH_ALL, startTestApi, type TestApi } from '../support/api-server';
+import type { TestApi } from '../support/api-server';
 import { eventually } from '../support/eventually';
-import { PrintingWorker, type Printing } from '../support/printing-worker';
+import { startPrinting, type PrintingWorker, type Printing } from '../support/printing-worker';
 import { temporaryFolder } from '../support/temporary-folder';
 
 let api: TestApi;
 let worker: PrintingWorker;
 let store: FolderStore;
 beforeAll(async () => {
-  store = FolderStore.open(path.join(temporaryFolder(), 'artifacts'));
-  api = await startTestApi({ artifacts: store });
-  await api.ask('PUT', '/api/policy', { json: { source: DISPATCH_ALL } });
-  worker = await PrintingWorker.enrol(api, 'w1');
+  ({ api, store, worker } = await startPrinting());
 });
 afterAll(() => api.stop());
 

@@ -1,8 +1,11 @@
+import path from 'node:path';
+import { FolderStore } from '../../api/artifacts/folder-store';
 import type { OutputStream } from '../../contracts/artifacts';
 import type { FinishRequest } from '../../contracts/worker-protocol';
 import { completeArtifacts } from '../../ledger/artifacts';
 import { enrolWorker } from '../../ledger/workers';
-import { anEvent, type Answer, type TestApi } from './api-server';
+import { anEvent, DISPATCH_ALL, startTestApi, type Answer, type TestApi } from './api-server';
+import { temporaryFolder } from './temporary-folder';
 
 /** A delivery that is under way, and what its worker needs to send output. */
 export interface Printing {
@@ -79,4 +82,12 @@ export class PrintingWorker {
       headers: lease === undefined ? {} : { 'Lease-Token': lease },
     });
   }
+}
+
+/** An api that keeps what is printed and dispatches every event, and a worker `w1`. */
+export async function startPrinting(): Promise<{ api: TestApi; store: FolderStore; worker: PrintingWorker }> {
+  const store = FolderStore.open(path.join(temporaryFolder(), 'artifacts'));
+  const api = await startTestApi({ artifacts: store });
+  await api.ask('PUT', '/api/policy', { json: { source: DISPATCH_ALL } });
+  return { api, store, worker: await PrintingWorker.enrol(api, 'w1') };
 }

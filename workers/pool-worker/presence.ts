@@ -1,9 +1,10 @@
 import type { Logger } from 'pino';
 import { Problem } from '../../contracts/problems';
 import type { WorkerState } from '../../contracts/terminology';
-import { pause, withJitter } from '../../executors/backoff';
+import { withJitter } from '../../executors/backoff';
 import { ControlPlaneUnavailable, type ControlPlaneClient } from '../../executors/control-plane-client';
 import type { Executor } from '../../executors/executor';
+import { Rounds } from '../../executors/rounds';
 
 /** What the control plane says about this worker; `refused` when it does not accept its credential. */
 export type Standing = WorkerState | 'refused';
@@ -28,30 +29,22 @@ const UNREACHABLE_RETRY_MS = 2_000;
 
 /** Tells the control plane that this worker lives, and learns from it whether it may work. */
 export class Presence {
-  private readonly stopping = new AbortController();
+  private readonly rounds = new Rounds(async () => {
+    const { everyMs } = this.options;
+    return withJitter((await this.beat()) ? everyMs : Math.min(UNREACHABLE_RETRY_MS, everyMs));
+  });
   private sequence = 0;
   private unreachable = false;
   private last: Standing | null = null;
-  private finished: Promise<void> = Promise.resolve();
 
   constructor(private readonly options: PresenceOptions) {}
 
   start(): void {
-    this.finished = this.keep();
+    this.rounds.start();
   }
 
-  async stop(): Promise<void> {
-    this.stopping.abort();
-    await this.finished;
-  }
-
-  private async keep(): Promise<void> {
-    const { signal } = this.stopping;
-    while (!signal.aborted) {
-      const reached = await this.beat();
-      const waitMs = reached ? this.options.everyMs : Math.min(UNREACHABLE_RETRY_MS, this.options.everyMs);
-      await pause(withJitter(waitMs), signal);
-    }
+  stop(): Promise<void> {
+    return this.rounds.stop();
   }
 
   /** False when the control plane could not be asked. */
