@@ -33,8 +33,13 @@ export class RunNotes {
     renameSync(`${file}.new`, file);
   }
 
+  /** Never throws: what cannot be removed is looked at by the next start. */
   remove(runKey: string): void {
-    rmSync(this.fileOf(runKey), { force: true });
+    try {
+      rmSync(this.fileOf(runKey), { force: true });
+    } catch {
+      // How the run ended is known all the same.
+    }
   }
 
   /** Keys of the runs that are noted. */

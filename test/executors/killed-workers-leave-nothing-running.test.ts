@@ -125,6 +125,9 @@ describe('a process', () => {
       'completed',
     );
     expect(readdirSync(folder)).toEqual([]);
+    const spoils = { command: 'sh', args: ['-c', `rm ${folder}/${KEY}.json; mkdir ${folder}/${KEY}.json`], cwd };
+    const spoilt = await execute(nodeBackend, spoils, { context: { runsFolder: folder, runKey: KEY } });
+    expect(spoilt.status).toBe('completed');
     writeFileSync(path.join(cwd, 'file'), '');
     const { evidence } = await execute(
       nodeBackend,
