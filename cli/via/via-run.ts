@@ -165,7 +165,7 @@ export class ViaRun {
       queued:
         reason === 'no_capacity'
           ? `no worker offers ${record.executor} in pool ${record.pool_id} (no_capacity)`
-          : `waiting for a worker (${reason})`,
+          : `waiting for a worker${reason === decision?.reason ? '' : ` (${reason})`}`,
       delivered: `taken${by}${nth}`,
       running: `running${by}${nth}`,
     };

@@ -47,6 +47,8 @@ class BackendExecutor implements Executor {
   readonly kind: CommandExecutor;
   private readonly tools: CommandTools;
   private ready = true;
+  /** Why it was not ready, as last logged. */
+  private toldWhy: string | null = null;
   private probing: NodeJS.Timeout | undefined;
   private tidying: Rounds | null = null;
 
@@ -97,7 +99,8 @@ class BackendExecutor implements Executor {
     const why = checks.filter(({ ok }) => !ok).map(({ name, detail }) => `${name}: ${detail}`);
     const log = logger.child({ backend: backend.spec.id });
     if (ready) log.info('the backend is ready');
-    else log.warn({ why }, 'the backend is not ready; commands for it are refused');
+    else if (why.join() !== this.toldWhy) log.warn({ why }, 'the backend is not ready; commands for it are refused');
+    this.toldWhy = why.join();
     this.ready = ready;
     if (ready) return;
     this.probing = setTimeout(() => void this.probe(), PROBE_AGAIN_MS);

@@ -59,6 +59,8 @@ test.each<[number, string, string[]]>([
   // Two streams have no order among them, and a line of ours ends one of the command's.
   const lettersOf = (text: string): string[] => [...text.replaceAll(/^exec: .*$/gm, '').replaceAll('\n', '')].sort();
   expect(lettersOf(via.stderr)).toEqual(lettersOf(here.stderr));
+  // Why the rule took it is not why it waits.
+  expect(via.stderr).not.toContain('waiting for a worker (');
   expect(await recordOf(via.stderr)).toMatchObject({ state: status });
 });
 
