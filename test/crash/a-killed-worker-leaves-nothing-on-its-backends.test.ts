@@ -110,14 +110,6 @@ test('after a cancel the container is gone', async () => {
   await cluster.state(posted, 'cancelled');
 });
 
-test('the job of the killed worker is waited for by the next, and was submitted once', async () => {
-  finished.add(left.jobId);
-  await cluster.state(left.posted, 'completed');
-  expect(submits().filter(({ headers }) => keyOf(headers) === left.jobId)).toHaveLength(1);
-  expect((await cluster.record(left.posted)).deliveries).toHaveLength(1);
-  await cluster.state(leftBox, 'lost');
-}, 120_000);
-
 test('a worker that is told to stop leaves its job at once, and the next waits for its end', async () => {
   const { posted, jobId } = await job('job');
   const { code, tookMs } = await cluster.terminate('worker');
@@ -138,4 +130,13 @@ test('after a stop of the worker the container is gone', async () => {
   await cluster.terminate('worker');
   await eventually(() => expect(containers()).toEqual([]));
   await cluster.state(posted, 'lost');
+  await cluster.start('worker');
 }, 60_000);
+
+test('the job of the killed worker is waited for by the next, and was submitted once', async () => {
+  finished.add(left.jobId);
+  await cluster.state(left.posted, 'completed');
+  expect(submits().filter(({ headers }) => keyOf(headers) === left.jobId)).toHaveLength(1);
+  expect((await cluster.record(left.posted)).deliveries).toHaveLength(1);
+  await cluster.state(leftBox, 'lost');
+}, 120_000);

@@ -18,7 +18,7 @@ beforeAll(async () => {
     rules: RULES,
     backends: 'node',
     maxOpenDeliveries: 4,
-    apiArgs: ['--command-lease', '15s'],
+    apiArgs: ['--command-lease', '8s'],
   });
   await cluster.start('api', 'control', 'worker');
 });
