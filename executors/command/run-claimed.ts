@@ -219,7 +219,7 @@ class ClaimedRun {
 
 /** The lease is over for this worker only: its delivery goes on, and another worker may hold it by now. */
 const isWaitedFor = (reason: unknown, { delivery_number: delivery }: GrantedClaim): boolean =>
-  !(reason instanceof Problem) || reason.code.startsWith('worker.') || isTakenOver(reason, delivery);
+  !(reason instanceof Problem) || /^(auth|worker)\./.test(reason.code) || isTakenOver(reason, delivery);
 
 /** It did not end by itself. */
 const wasCut = ({ evidence, provenance }: ExecutionEnvelope): boolean =>

@@ -1,4 +1,5 @@
 import type { Secret } from '../../contracts/secret';
+import { Problem } from '../../contracts/problems';
 import { ControlPlaneUnavailable } from '../../executors/control-plane-client';
 import { settle } from '../../ledger/settlement';
 import { enrolWorker } from '../../ledger/workers';
@@ -106,6 +107,19 @@ test('a worker whose lease another has by now leaves it the job', async () => {
   expect(await second.outcome).toMatchObject({ outcome: 'finished', state: 'completed' });
   expect(methods()).toEqual(['POST', 'GET']);
 });
+
+test.each(['auth.required', 'worker.revoked'] as const)(
+  'a worker that is shut out (%s) cancels no job',
+  async (code) => {
+    const id = await queued('job');
+    const first = work('w1', id, 'remote');
+    await isWaitedFor(id);
+    jest.spyOn(first.control, 'renew').mockRejectedValue(new Problem(code, 'test'));
+    expect(await first.outcome).toMatchObject({ outcome: 'hand_back' });
+    expect((await record(id)).state).toBe('running');
+    expect(methods()).not.toContain('DELETE');
+  },
+);
 
 test('a job whose workload is cancelled is cancelled', async () => {
   const id = await queued('job');
