@@ -17,6 +17,8 @@ export interface BackendSpec {
   /** `local` starts processes itself; `delegating` hands the command to something that does, and needs a target. */
   kind: BackendKind;
   locality: BackendLocality;
+  /** What a request has to name for it, e.g. `an image`. Only for delegating backends. */
+  target?: string;
   /** What it does for each dimension of a sandbox profile. */
   support: Record<SandboxDimension, SandboxSupport>;
   /** Milliseconds a command gets when nobody says otherwise. */
@@ -51,7 +53,7 @@ export interface RunContext {
    * digits and dashes.
    */
   runKey: string;
-  /** Every gate is passed, and the backend begins. Default: nothing. */
+  /** The backend calls it when it starts the command, so that it may have run from here on. Default: nothing. */
   started?: () => void;
   /** Takes what the command prints, as it comes. */
   output: (stream: 'stdout' | 'stderr', chunk: Uint8Array) => void;

@@ -34,7 +34,6 @@ export async function runOrLeave(
   const envelopes = new Envelopes(backend.spec, profile, request);
   const checked = await passGates(backend, request, profile, context, envelopes);
   if ('refused' in checked) return envelopes.refused(checked.refused, checked.reason);
-  context.started?.();
   const end = await backend.run(checked, { ...context, hostEnv: { ...context.hostEnv, ...context.variables } });
   if (end.type === 'left') return 'left';
   if (end.handle) envelopes.handle = end.handle;
@@ -63,7 +62,11 @@ async function passGates(
   }
   const handle = backend.handleOf?.(request, context.hostEnv);
   if (spec.kind === 'delegating') {
-    if (!handle) return { refused: 'delegation-target-missing', reason: `backend ${spec.id} was given no target` };
+    if (!handle)
+      return {
+        refused: 'delegation-target-missing',
+        reason: `backend ${spec.id} was given no target: it needs ${spec.target ?? 'one'}`,
+      };
     envelopes.handle = handle;
   } else {
     const { ready, checks } = await backend.probe(context);

@@ -6,7 +6,8 @@ import { secretHash } from '../domain/secret';
 import { COMMAND_LEASE_MS, runnerJobOf } from '../domain/execution/command-lease';
 import { applyFact } from './change';
 import type { Database, Queryable } from './database';
-import { fenced, type FencedWrite } from './fenced-write';
+import { underLock, type FencedWrite } from './fenced-write';
+import { staleness, StaleLease } from './lease';
 import type { WorkloadRow } from './workload-row';
 
 /** Bytes of a target as JSON, at most. */
@@ -37,7 +38,16 @@ export async function renewLease(
   ttlMs = COMMAND_LEASE_MS,
 ): Promise<Renewed> {
   const { status, workerId } = write.principal;
-  return fenced(db, write, 'renew', async (tx, row, lease) => {
+  return underLock(db, write, 'renew', async (tx, row, current) => {
+    const stale = staleness(current, workerId, write.leaseToken);
+    // By renewing, the holder learns of a cancel: no attempt to write that the audit would have to tell of.
+    if (stale === 'closed' && row.state === 'cancelled' && current?.delivery != null) {
+      throw new Problem('lease.stale', 'The workload was cancelled.', {
+        extra: { staleness: stale, delivery: current.delivery },
+      });
+    }
+    if (stale !== null) throw new StaleLease(stale, current, write.leaseToken);
+    const lease = current!;
     // After the lease was judged: whoever holds none any more must hear that, and end its command.
     if (status === 'paused' || status === 'pending') {
       throw new Problem(`worker.${status}`, `Worker ${workerId} is ${status} and may not renew.`);

@@ -29,6 +29,7 @@ export function containerBackend({ runtimes = ['docker'] }: ContainerOptions = {
       title: `A container of ${runtimes.join(' or ')}`,
       kind: 'delegating',
       locality: 'local',
+      target: 'an image',
       support: { read: 'enforce', write: 'enforce', command: 'enforce', network: 'enforce', env: 'enforce' },
       defaultTimeoutMs: 600_000,
     },
@@ -78,6 +79,7 @@ async function run(runtimes: readonly string[], request: CheckedRequest, context
   const missing = await cli.pullMissing(handle.ref, context.signal);
   if (missing !== null) return refused('runtime-unavailable', `${cli.runtime} cannot get the image: ${missing}`);
 
+  context.started?.();
   const scratch = mkdtempSync(path.join(os.tmpdir(), 'workloadd-container-'));
   const cidFile = path.join(scratch, 'cid');
   try {

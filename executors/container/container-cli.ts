@@ -1,12 +1,14 @@
 import { runChild, type ChildEnd } from '../child-run';
 import { hostVariablesOf } from './cli-environment';
 
-/** The first line that is not blank. */
-export const firstLine = (text: string): string | null =>
+const linesOf = (text: string): string[] =>
   text
     .split('\n')
     .map((line) => line.trim())
-    .find((line) => line !== '') ?? null;
+    .filter((line) => line !== '');
+
+/** The first line that is not blank. */
+export const firstLine = (text: string): string | null => linesOf(text)[0] ?? null;
 
 /** The longest time that getting an image may take. */
 const PULL_MS = 900_000;
@@ -21,6 +23,8 @@ export interface CliAnswer {
   line: string | null;
   /** The first line of stderr, or what else kept it from answering. */
   why: string;
+  /** The first 4 KiB of it. */
+  stderr: string;
 }
 
 /** Short questions to a container runtime's command line. */
@@ -53,7 +57,13 @@ export class ContainerCli {
       graceMs: 500,
     });
     const text = Buffer.concat(printed).toString('utf8', 0, ANSWER_BYTES);
-    return { ok: end.exitCode === 0, text, line: firstLine(text), why: whyNot(this.runtime, end) };
+    return {
+      ok: end.exitCode === 0,
+      text,
+      line: firstLine(text),
+      why: whyNot(this.runtime, end),
+      stderr: end.stderrHead,
+    };
   }
 
   /**
@@ -62,8 +72,9 @@ export class ContainerCli {
    */
   async pullMissing(image: string, signal: AbortSignal): Promise<string | null> {
     if ((await this.ask(['image', 'inspect', '--format', '{{.Id}}', image])).ok) return null;
-    const { ok, why } = await this.ask(['pull', image], PULL_MS, signal);
-    return ok ? null : why;
+    const { ok, why, stderr } = await this.ask(['pull', image], PULL_MS, signal);
+    // Before the error, a pull tells of its progress.
+    return ok ? null : (linesOf(stderr).at(-1) ?? why);
   }
 
   /** Kills and removes a container: ending the command line that started it does neither. False when it was not there. */

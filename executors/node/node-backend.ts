@@ -30,6 +30,7 @@ export const nodeBackend: Backend = {
       signal: context.signal,
       output: context.output,
       spawned: (pid) => {
+        context.started?.();
         try {
           note(pid);
         } catch {

@@ -19,6 +19,7 @@ export function runnerBackend(kind: RunnerKind, options: RunnerOptions = {}): Ba
       title: kind.title,
       kind: 'delegating',
       locality: 'remote',
+      target: 'an endpoint',
       support: { read: 'attest', write: 'attest', command: 'enforce', network: 'attest', env: 'enforce' },
       defaultTimeoutMs: 120_000,
     },

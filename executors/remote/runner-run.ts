@@ -59,6 +59,7 @@ export class RunnerRun {
     const { token, privateHosts = [] } = this.options;
     const client = new RunnerClient({ endpoint, token, privateHosts });
     const { resumeFrom } = this.context;
+    this.context.started?.();
     try {
       return await (resumeFrom ? this.resume(client, resumeFrom) : this.begin(client));
     } finally {
@@ -77,7 +78,8 @@ export class RunnerRun {
     } catch (error) {
       const code = codeOf(error);
       if (code === 'EPRIVATE') {
-        const why = 'its name leads to a private address and is not on the list of private runner hosts';
+        const why =
+          'its name leads to a private address and is not on the list of private runner hosts (--runner-private-hosts)';
         return this.refused('endpoint-not-allowed', `${this.id} runner is not asked: ${why}`, false);
       }
       return this.refused('delegation-failed', `${this.id} delegation failed: ${code}`, !NEVER_CONNECTED.has(code));

@@ -16,7 +16,10 @@ export function targetFault(
   const host = bare(new URL(endpoint).hostname);
   if (privateHosts.includes(host)) return null;
   if (host === 'localhost' || host.endsWith('.localhost') || (isIP(host) !== 0 && !isPublic(host))) {
-    return { code: 'endpoint-not-allowed', reason: `${host} is private and not on the list of private runner hosts` };
+    return {
+      code: 'endpoint-not-allowed',
+      reason: `${host} is private and not on the list of private runner hosts (--runner-private-hosts)`,
+    };
   }
   return null;
 }

@@ -115,6 +115,7 @@ test('a lease that is over is not renewed, whoever has it', async () => {
   const cancelled = await ledger.delivered(NODE);
   await ledger.operate(cancelled.workId, { action: 'cancel' });
   expect(await refusal(renew(cancelled))).toBe('lease.stale');
+  expect(await ledger.audit(cancelled.workId, 'lease.stale_write_rejected')).toEqual([]);
   const opencrow = await ledger.delivered();
   expect(await refusal(renew(opencrow))).toBe('workload.state_conflict');
   const paused = await ledger.delivered(NODE);
