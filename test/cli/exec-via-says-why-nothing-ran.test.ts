@@ -101,7 +101,8 @@ test('a token without the scope, or of nobody, has nothing run', async () => {
 test.each<[string, Partial<ExecArguments>, string[], string]>([
   ['an address that is none', { via: 'nowhere' }, ['true'], '--via must be a URL'],
   ['no command', {}, [], 'give a command'],
-  ['a password in an endpoint', { endpoint: 'http://u:p@runner/' }, ['true'], 'no password'],
+  ['a password in an endpoint', { backend: 'remote', endpoint: 'http://u:p@runner/' }, ['true'], 'no password'],
+  ['an endpoint for a backend that has none', { endpoint: 'http://runner/' }, ['true'], '--endpoint'],
   ['a negative timeout', { timeoutMs: '-1' }, ['true'], 'timeout'],
   ['NUL in an argument', {}, ['echo', '\0'], 'NUL'],
 ])('%s is wrong use, and nothing is posted', async (_, args, argv, why) => {
