@@ -1,7 +1,7 @@
 import { Problem } from '../contracts/problems';
 import type { ClaimRequest } from '../contracts/worker-protocol';
 import { Backoff, pause } from './backoff';
-import { refusedClaim, stopsPolling } from './claim-refusals';
+import { refusedClaim, stopsPolling, type RefusalAction } from './claim-refusals';
 import { standingOf, type GrantedClaim } from './control-plane-answers';
 import { ControlPlaneUnavailable } from './control-plane-client';
 import type { DeliveryContext, DeliveryOutcome } from './executor';
@@ -64,9 +64,7 @@ export async function claimWork(
   } catch (error) {
     if (error instanceof ControlPlaneUnavailable) return waitFor(error.why, error.retryAfterMs);
     if (!(error instanceof Problem)) throw error;
-    const action = refusedClaim(error);
-    if (action === 'wait' || action === 'again') return waitFor(error.code, error.retryAfterMs);
-    return endByRefusal(error, action);
+    return afterRefusal(error, refusedClaim(error));
   }
 }
 
@@ -77,8 +75,9 @@ export function stopRequested(context: DeliveryContext): DeliveryOutcome | null 
   return { outcome: 'hand_back', reason: 'draining', retryAfterMs: 0, stopPolling: true };
 }
 
-/** Turns a refusal of the control plane into an outcome. */
-export function endByRefusal(problem: Problem, action: 'hand_back' | 'done'): DeliveryOutcome {
+/** How a delivery goes on after a refusal of the control plane. */
+export function afterRefusal(problem: Problem, action: RefusalAction): DeliveryOutcome | Again {
+  if (action === 'wait' || action === 'again') return waitFor(problem.code, problem.retryAfterMs);
   if (action === 'done') return { outcome: 'not_needed', ...standingOf(problem) };
   const retryAfterMs = problem.retryAfterMs ?? HAND_BACK_DELAY_MS;
   return { outcome: 'hand_back', reason: problem.code, retryAfterMs, stopPolling: stopsPolling(problem) };

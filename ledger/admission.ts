@@ -10,7 +10,7 @@ import { recordGrants } from './capability-grants';
 import type { LaneSpec } from '../domain/lane-specs';
 import { noteAbsorbed } from './absorbed';
 import { applyFact } from './change';
-import { currentView } from './command-runs';
+import { commandRunOf, viewWith } from './command-runs';
 import type { Database, Queryable } from './database';
 import { enterLanes, lockLanesOf, type Entered } from './enter-lanes';
 import { policyVersion } from './policies';
@@ -45,7 +45,7 @@ const NO_POLICY: Evaluation = {
 export async function admit(db: Database, evaluate: Evaluate, workloadId: string): Promise<WorkloadView | null> {
   return db.transaction(async (tx) => {
     const row = await lockWorkload(tx, workloadId);
-    if (!row || row.state !== 'accepted') return row && currentView(tx, row);
+    if (!row || row.state !== 'accepted') return row && viewWith(row, await commandRunOf(tx, row));
 
     const { event, policy } = await readCase(tx, row);
     const evaluation = policy ? await evaluate(policy, event, row.tenant_id) : NO_POLICY;

@@ -30,10 +30,9 @@ export async function commandRunOf(tx: Queryable, row: WorkloadRow): Promise<Com
   return { leaseMs, resumable: isResumable(row.executor, target), target };
 }
 
-/** Where a workload stands, with what the lease of its command says. */
-export async function currentView(tx: Queryable, row: WorkloadRow): Promise<WorkloadView> {
+/** Where a workload stands, with what the lease of its command says; `run` as {@link commandRunOf} gives it. */
+export function viewWith(row: WorkloadRow, run: CommandRun | null): WorkloadView {
   const view = viewOf(row);
-  const run = await commandRunOf(tx, row);
   if (run === null) return view;
   return run.leaseMs === 0 && run.resumable ? { ...view, next: 'offer' } : { ...view, lease_ms: run.leaseMs };
 }

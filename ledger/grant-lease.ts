@@ -5,7 +5,7 @@ import type { RuleSnapshot } from '../contracts/policy';
 import type { RunSpec } from '../contracts/run';
 import type { Secret } from '../contracts/secret';
 import type { Claim } from '../contracts/worker-protocol';
-import { COMMAND_LEASE_MS } from '../domain/execution/command-lease';
+import { COMMAND_LEASE_MS, hasRunner } from '../domain/execution/command-lease';
 import { randomSecret, secretHash } from '../domain/secret';
 import { runnerCallbackPath, runnerCallbackSecret } from '../domain/webhooks/secrets';
 import { mintCapability } from './capability-grants';
@@ -178,7 +178,7 @@ function claimOf(
     trigger: { prompt: prompt ?? null, include, response_policy: responsePolicy ?? null },
     ...(run && { run }),
     ...(run?.completion === 'webhook' &&
-      (row.executor === 'remote' || row.executor === 'ci') &&
+      hasRunner(row.executor) &&
       signingKey && {
         runner_callback: {
           path: runnerCallbackPath(deliveryId),

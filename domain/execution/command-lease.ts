@@ -13,9 +13,12 @@ export function runnerJobOf(target: ExecutionHandle | null): string | null {
   return typeof job === 'string' && job !== '' ? job : null;
 }
 
+/** A runner does the work: it goes on without the worker, and can call when it is done. */
+export const hasRunner = (executor: ExecutorKind | null): boolean => executor === 'remote' || executor === 'ci';
+
 /**
  * A command whose worker is gone goes on all the same, and another worker may wait for its end: a runner has it, and its job is
  * known.
  */
 export const isResumable = (executor: ExecutorKind | null, target: ExecutionHandle | null): boolean =>
-  (executor === 'remote' || executor === 'ci') && runnerJobOf(target) !== null;
+  hasRunner(executor) && runnerJobOf(target) !== null;

@@ -4,11 +4,9 @@ import { Backoff, pause } from '../backoff';
 import { refusedIntent } from '../claim-refusals';
 import type { GrantedClaim, Lease } from '../control-plane-answers';
 import { ControlPlaneUnavailable } from '../control-plane-client';
-import { endByRefusal, stopRequested, waitFor, type Again } from '../delivery-loop';
+import { afterRefusal, stopRequested, waitFor, type Again } from '../delivery-loop';
 import type { DeliveryContext, DeliveryOutcome } from '../executor';
-
-/** A lease that was not released in this many tries ends by its own short life. */
-const RELEASE_TRIES = 3;
+import { releaseLease } from '../release-lease';
 
 /** The command may be started now. */
 export interface MayRun {
@@ -26,7 +24,7 @@ export async function recordIntent(
   for (;;) {
     const stopped = stopRequested(context);
     if (stopped) {
-      await release(lease, context.cancelSignal.aborted ? 'cancelled' : 'draining', context);
+      await releaseLease(lease, context.cancelSignal.aborted ? 'cancelled' : 'draining', context);
       return stopped;
     }
     const askedAt = Date.now();
@@ -35,7 +33,7 @@ export async function recordIntent(
       const ttlMs = granted.ttl_ms - (Date.now() - askedAt);
       if (granted.delivery_id === deliveryId && ttlMs > 0) return { ttlMs };
       // A process that was frozen in between must not start what may be running elsewhere.
-      await release(lease, 'stalled_after_intent', context);
+      await releaseLease(lease, 'stalled_after_intent', context);
       return waitFor('stalled_after_intent');
     } catch (error) {
       if (error instanceof Problem) return refused(error, lease, context);
@@ -47,22 +45,6 @@ export async function recordIntent(
 
 async function refused(problem: Problem, lease: Lease, context: DeliveryContext): Promise<DeliveryOutcome | Again> {
   const action = refusedIntent(problem);
-  if (problem.code !== 'lease.stale') await release(lease, 'intent_refused', context);
-  if (action === 'again' || action === 'wait') return waitFor(problem.code, problem.retryAfterMs);
-  return endByRefusal(problem, action);
-}
-
-/** Gives back a lease under which nothing was started. Best effort: it is short-lived. */
-export async function release(lease: Lease, reason: string, { control }: DeliveryContext): Promise<void> {
-  const backoff = new Backoff(250, 1_000);
-  for (let tries = 0; tries < RELEASE_TRIES; tries += 1) {
-    try {
-      await control.release(lease, reason);
-      return;
-    } catch (error) {
-      if (error instanceof Problem) return;
-      if (!(error instanceof ControlPlaneUnavailable)) throw error;
-      await pause(backoff.next());
-    }
-  }
+  if (problem.code !== 'lease.stale') await releaseLease(lease, 'intent_refused', context);
+  return afterRefusal(problem, action);
 }

@@ -8,11 +8,12 @@ import type { Backend, RunContext } from '../backend';
 import { isTakenOver, type GrantedClaim } from '../control-plane-answers';
 import type { Again } from '../delivery-loop';
 import type { DeliveryContext, DeliveryOutcome } from '../executor';
+import { releaseLease } from '../release-lease';
 import { runOrLeave } from '../run-command';
 import type { OpenCommandOutput } from './command-output';
 import { reportEnd } from './finish-report';
 import { LeaseKeeper } from './lease-keeper';
-import { recordIntent, release } from './record-intent';
+import { recordIntent } from './record-intent';
 import { refusedBefore, requestOf, variablesOf } from './run-request';
 import type { WorkerProfiles } from './worker-profiles';
 import { runKeyOf } from '../../contracts/names';
@@ -51,7 +52,7 @@ export async function runClaimed(
   tools: CommandTools,
 ): Promise<DeliveryOutcome | Again> {
   if (!claim.run) {
-    await release(claim.lease, 'no_command', context);
+    await releaseLease(claim.lease, 'no_command', context);
     return { outcome: 'hand_back', reason: 'no_command', retryAfterMs: 10_000, stopPolling: false };
   }
   const mayRun = claim.resume ? { ttlMs: claim.ttl_ms } : await recordIntent(claim, context);
@@ -150,7 +151,7 @@ class ClaimedRun {
   private async handOn(): Promise<DeliveryOutcome> {
     this.logger.info('another worker is to wait for the end of a job');
     await this.keeper.stop();
-    await release(this.claim.lease, 'draining', this.context);
+    await releaseLease(this.claim.lease, 'draining', this.context);
     return { outcome: 'hand_back', reason: 'handed_on', retryAfterMs: 0, stopPolling: false };
   }
 

@@ -5,7 +5,7 @@ import { Backoff, pause } from '../backoff';
 import type { GrantedClaim } from '../control-plane-answers';
 import { refusedIntent } from '../claim-refusals';
 import { ControlPlaneUnavailable } from '../control-plane-client';
-import { endByRefusal, stopRequested, waitFor, type Again } from '../delivery-loop';
+import { afterRefusal, stopRequested, waitFor, type Again } from '../delivery-loop';
 import { debugPoint } from '../../domain/debug-point';
 import type { DeliveryContext, DeliveryOutcome } from '../executor';
 import type { DeliveryTools } from './delivery-tools';
@@ -101,8 +101,7 @@ async function intentRefused(
   } else {
     await tools.leases.drop(held.lease);
   }
-  if (action === 'again' || action === 'wait') return waitFor(problem.code, problem.retryAfterMs);
-  return endByRefusal(problem, action);
+  return afterRefusal(problem, action);
 }
 
 async function settleWrite(

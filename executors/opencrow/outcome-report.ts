@@ -3,14 +3,13 @@ import type { LeaseOutcome } from '../../contracts/worker-protocol';
 import { Backoff, pause } from '../backoff';
 import { ControlPlaneUnavailable } from '../control-plane-client';
 import type { DeliveryContext } from '../executor';
+import { releaseLease } from '../release-lease';
 import type { DeliveryTools } from './delivery-tools';
 import type { HeldLease } from './lease-folder';
 import { refusedReport, reportLease } from './lease-report';
 
 /** How long a delivery that nobody waits for goes on trying to report. */
 const LAST_REPORT_MS = 10_000;
-/** A lease that was not released in this many tries ends by its own short time to live. */
-const RELEASE_TRIES = 3;
 
 /**
  * Keeps the outcome on disk and reports it until it is accepted or the lease is over. Null when the control plane did not
@@ -50,24 +49,14 @@ export async function report(
   }
 }
 
-/** Gives back a lease whose intent was never asked for. Best effort: it is short-lived. */
+/** Gives back a lease whose intent was never asked for. */
 export async function releaseUnused(
   held: HeldLease,
   reason: string,
   context: DeliveryContext,
   tools: DeliveryTools,
 ): Promise<void> {
-  const backoff = new Backoff(250, 1_000);
-  for (let tries = 0; tries < RELEASE_TRIES; tries += 1) {
-    try {
-      await context.control.release(held.lease, reason);
-      break;
-    } catch (error) {
-      if (error instanceof Problem) break;
-      if (!(error instanceof ControlPlaneUnavailable)) throw error;
-      await pause(backoff.next());
-    }
-  }
+  await releaseLease(held.lease, reason, context);
   await tools.leases.drop(held.lease);
 }
 
