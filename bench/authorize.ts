@@ -13,7 +13,8 @@ import { recordIntent } from '../ledger/deliveries';
 import { removeEmbeddedPostgres, startEmbeddedPostgres } from '../ledger/embedded-postgres';
 import { migrate } from '../ledger/migrate';
 import { activatePolicy } from '../ledger/policies';
-import { authenticateWorker, enrolWorker } from '../ledger/workers';
+import { enrolWorker } from '../ledger/enrol-worker';
+import { authenticateWorker } from '../ledger/workers';
 import { interleaved, pairLine, type PairSample } from './measure';
 
 const POLICY = `version: 1

@@ -87,5 +87,13 @@ export type TokenScope = (typeof TOKEN_SCOPES)[number];
 export const WORKER_SCOPES = ['heartbeat', 'work.claim', 'work.renew', 'work.write', 'secret.reveal'] as const;
 export type WorkerScope = (typeof WORKER_SCOPES)[number];
 
+/** Who operates a pool's workers. `customer_hosted` and hybrid pools are refused: see `contracts/worker-pools.ts`. */
+export const POOL_MODES = ['self_hosted', 'saas_operated'] as const;
+export type PoolMode = (typeof POOL_MODES)[number];
+
+/** From and into a pool that is not active nothing is claimed and nobody is registered. */
+export const POOL_STATES = ['active', 'paused', 'retired'] as const;
+export type PoolState = (typeof POOL_STATES)[number];
+
 export const WORKER_STATES = ['pending', 'active', 'draining', 'paused', 'unhealthy', 'retired', 'revoked'] as const;
 export type WorkerState = (typeof WORKER_STATES)[number];

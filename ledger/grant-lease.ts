@@ -113,9 +113,9 @@ async function writeLease(
     run: string | null;
   }>(
     `WITH lease AS (
-       INSERT INTO leases AS l (work_id, epoch, token_hash, worker_id, credential_id, claim_key_hash, claimed_at, expires_at,
-         delivery)
-       VALUES ($1, $2::bigint, $3, $4::text, $5, $9, clock_timestamp(),
+       INSERT INTO leases AS l (work_id, tenant_id, epoch, token_hash, worker_id, credential_id, claim_key_hash, claimed_at,
+         expires_at, delivery)
+       VALUES ($1, $7, $2::bigint, $3, $4::text, $5, $9, clock_timestamp(),
          CASE WHEN $10::int IS NULL THEN clock_timestamp() + $6::float8 * interval '1 millisecond'
            ELSE least(clock_timestamp() + $6::float8 * interval '1 millisecond', $11::timestamptz) END, $10)
        ON CONFLICT (work_id) DO UPDATE SET epoch = excluded.epoch, token_hash = excluded.token_hash,

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { Problem } from '../../contracts/problems';
 import { EXECUTORS, WORKER_STATES } from '../../contracts/terminology';
 import { trustAgain } from '../../ledger/suspect-slot';
-import { listWorkers, type WorkerRecord } from '../../ledger/workers';
+import { listWorkers, type WorkerRecord } from '../../ledger/worker-list';
 import { operatorReason } from '../fields';
 import { route } from '../route';
 

@@ -20,6 +20,7 @@ import { runnerCallbackRoutes } from './runner-callbacks';
 import { sourceStateRoutes } from './source-state';
 import { subscriptionRoutes } from './subscriptions';
 import { whoamiRoutes } from './whoami';
+import { heartbeatRoute } from './worker-heartbeat';
 import { workerRoutes } from './workers';
 import { workloadRoutes } from './workloads';
 
@@ -52,6 +53,7 @@ export const ROUTES: readonly Route[] = [
   ...runnerCallbackRoutes,
   ...auditRoutes,
   ...policyDiffRoutes,
+  heartbeatRoute,
   ...workerRoutes,
   ...leaseRoutes,
   ...outputRoutes,

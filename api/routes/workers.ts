@@ -5,20 +5,12 @@ import { LIFECYCLE_EFFECTS, lifecycleBatch, type LifecycleResults } from '../../
 import { Problem } from '../../contracts/problems';
 import { runSpec } from '../../contracts/run';
 import { EXECUTORS, WORKLOAD_STATES } from '../../contracts/terminology';
-import {
-  claimRequest,
-  heartbeatRequest,
-  overRequest,
-  workerSelf,
-  type OverAnswer,
-} from '../../contracts/worker-protocol';
+import { claimRequest, overRequest, workerSelf, type OverAnswer } from '../../contracts/worker-protocol';
 import { debugPoint } from '../../domain/debug-point';
 import { claim } from '../../ledger/claims';
 import { runsOver } from '../../ledger/command-runs';
-import { noteExecutorRestart } from '../../ledger/executor-restart';
 import { recordLifecycle } from '../../ledger/lifecycle';
 import { unsentOf } from '../../ledger/outbox';
-import { heartbeat } from '../../ledger/workers';
 import { route } from '../route';
 import { sourceEventShape } from '../shapes';
 
@@ -45,31 +37,6 @@ const selfRoute = route({
       },
     },
   }),
-});
-
-const heartbeatRoute = route({
-  method: 'post',
-  path: '/api/workers/{worker_id}/heartbeat',
-  operationId: 'postHeartbeat',
-  tag,
-  summary: 'I am alive',
-  access: { kind: 'worker', scope: 'heartbeat' },
-  params,
-  body: { 'application/json': heartbeatRequest },
-  answers: { 200: { description: 'The state the worker should be in.', schema: workerSelf } },
-  handle: async ({ deps, principal, body }) => {
-    if (body.executor_restarted) await deps.db.transaction((tx) => noteExecutorRestart(tx, principal.workerId));
-    const standing = await heartbeat(deps.db, principal.workerId, {
-      version: body.version,
-      currentLoad: body.current_load,
-      lastErrorCode: body.last_error_code,
-      executors: body.executors,
-    });
-    return {
-      status: 200,
-      body: { worker: { worker_id: principal.workerId, pool_id: principal.poolId, ...standing } },
-    };
-  },
 });
 
 const claimAnswer = z
@@ -204,4 +171,4 @@ const overRoute = route({
 });
 
 /** The worker protocol but for leases. */
-export const workerRoutes = [selfRoute, heartbeatRoute, claimRoute, lifecycleRoute, overRoute];
+export const workerRoutes = [selfRoute, claimRoute, lifecycleRoute, overRoute];

@@ -1,5 +1,6 @@
 import { trustAgain } from '../../ledger/suspect-slot';
-import { enrolWorker, listWorkers } from '../../ledger/workers';
+import { enrolWorker } from '../../ledger/enrol-worker';
+import { listWorkers } from '../../ledger/worker-list';
 import type { ConfigOf } from '../config';
 import { CommandFailed } from '../exit-codes';
 import { withLedger } from '../ledger-access';

@@ -2,7 +2,7 @@ import { runKeyOf } from '../../contracts/names';
 import type { RunSpec } from '../../contracts/run';
 import { argvFault } from '../../contracts/run-faults';
 import type { ExecutionEnvelope } from '../../contracts/execution';
-import { enrolWorker } from '../../ledger/workers';
+import { enrolWorker } from '../../ledger/enrol-worker';
 import { anEvent, startTestApi, type Answer, type TestApi } from '../support/api-server';
 import { exitedWith } from '../support/envelopes';
 import { aRun } from '../support/fresh-ledger';

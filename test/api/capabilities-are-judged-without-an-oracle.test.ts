@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { claim } from '../../ledger/claims';
 import { recordIntent } from '../../ledger/deliveries';
 import { recordLifecycle } from '../../ledger/lifecycle';
-import { authenticateWorker, enrolWorker, type WorkerPrincipal } from '../../ledger/workers';
+import { enrolWorker } from '../../ledger/enrol-worker';
+import { authenticateWorker, type WorkerPrincipal } from '../../ledger/workers';
 import { anEvent, startTestApi, type Answer, type TestApi } from '../support/api-server';
 import { policyText } from '../support/policy';
 

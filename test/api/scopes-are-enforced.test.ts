@@ -1,7 +1,7 @@
 import { ROUTES } from '../../api/routes';
 import { TOKEN_SCOPES, type TokenScope } from '../../contracts/terminology';
 import { workloadIdFor } from '../../domain/identity';
-import { enrolWorker } from '../../ledger/workers';
+import { enrolWorker } from '../../ledger/enrol-worker';
 import { anEvent, startTestApi, type TestApi } from '../support/api-server';
 
 let api: TestApi;

@@ -1,4 +1,4 @@
-import { enrolWorker } from '../../ledger/workers';
+import { enrolWorker } from '../../ledger/enrol-worker';
 import { anEvent, DISPATCH_ALL, startTestApi, type Answer, type TestApi } from '../support/api-server';
 
 let api: TestApi;

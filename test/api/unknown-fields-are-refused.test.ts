@@ -1,5 +1,5 @@
 import { ROUTES } from '../../api/routes';
-import { enrolWorker } from '../../ledger/workers';
+import { enrolWorker } from '../../ledger/enrol-worker';
 import { startTestApi, type TestApi } from '../support/api-server';
 
 let api: TestApi;

@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { Secret } from '../../contracts/secret';
 import { ControlPlaneUnavailable } from '../../executors/control-plane-client';
 import { settle } from '../../ledger/settlement';
-import { enrolWorker } from '../../ledger/workers';
+import { enrolWorker } from '../../ledger/enrol-worker';
 import { anEvent, startTestApi, type TestApi } from '../support/api-server';
 import { workOn, type Working } from '../support/command-worker';
 import { eventually } from '../support/eventually';

@@ -2,7 +2,7 @@ import type { Secret } from '../../contracts/secret';
 import { Problem } from '../../contracts/problems';
 import { ControlPlaneUnavailable } from '../../executors/control-plane-client';
 import { settle } from '../../ledger/settlement';
-import { enrolWorker } from '../../ledger/workers';
+import { enrolWorker } from '../../ledger/enrol-worker';
 import { anEvent, startTestApi, type TestApi } from '../support/api-server';
 import { workOn, type Working } from '../support/command-worker';
 import { eventually } from '../support/eventually';

@@ -2,7 +2,7 @@ import path from 'node:path';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { pino } from 'pino';
 import { createOpenCrowExecutor } from '../../executors/opencrow';
-import { enrolWorker } from '../../ledger/workers';
+import { enrolWorker } from '../../ledger/enrol-worker';
 import { startPoolWorker, type PoolWorker } from '../../workers/pool-worker';
 import { startTestApi, type TestApi } from '../support/api-server';
 import { testEnvironment } from '../support/environment';

@@ -14,7 +14,7 @@ import { Database } from '../../ledger/database';
 import { migrate } from '../../ledger/migrate';
 import { activatePolicy } from '../../ledger/policies';
 import { createToken } from '../../ledger/tokens';
-import { enrolWorker } from '../../ledger/workers';
+import { enrolWorker } from '../../ledger/enrol-worker';
 import { openDataDir } from '../../workers/data-dir-lock';
 import { testEnvironment } from './environment';
 import { eventually } from './eventually';

@@ -3,7 +3,7 @@ import { FolderStore } from '../../api/artifacts/folder-store';
 import type { OutputStream } from '../../contracts/artifacts';
 import type { FinishRequest } from '../../contracts/worker-protocol';
 import { completeArtifacts } from '../../ledger/artifacts';
-import { enrolWorker } from '../../ledger/workers';
+import { enrolWorker } from '../../ledger/enrol-worker';
 import { anEvent, DISPATCH_ALL, startTestApi, type Answer, type TestApi } from './api-server';
 import { temporaryFolder } from './temporary-folder';
 

@@ -4,7 +4,9 @@ import type { Logger } from 'pino';
 import { Problem } from '../../contracts/problems';
 import { Secret } from '../../contracts/secret';
 import type { Database } from '../../ledger/database';
-import { authenticateWorker, credentialDaysLeft, enrolWorker, listWorkers } from '../../ledger/workers';
+import { enrolWorker } from '../../ledger/enrol-worker';
+import { listWorkers } from '../../ledger/worker-list';
+import { authenticateWorker, credentialDaysLeft } from '../../ledger/workers';
 import { writeSecretFile } from '../secret-file';
 
 export interface OwnWorkerOptions {
