@@ -51,9 +51,7 @@ export function transition(progress: WorkloadProgress, fact: Fact, now: number):
         ? moved({ ...progress, delivery: progress.delivery + 1 }, 'delivered', 'intent_recorded', now)
         : conflict(progress, 'not_queued');
     case 'not_delivered':
-      return progress.state === 'delivered'
-        ? moved({ ...progress, delivery: progress.delivery - 1 }, 'queued', 'not_delivered', now)
-        : conflict(progress, 'not_delivered_state');
+      return notDelivered(progress, now);
     case 'attempt_failed':
       return attemptFailed(progress, now);
     case 'undeliverable':
@@ -100,6 +98,15 @@ function opened(progress: WorkloadProgress, next: Gate | null, now: number): Tra
   if (progress.state !== 'queued' || progress.waitingFor === null) return conflict(progress, 'not_waiting');
   const reason = next === null ? 'turn_came' : waitingReason(next);
   return moved({ ...progress, waitingFor: next }, 'queued', reason, now);
+}
+
+/** The number is given back also when the workload went on without the delivery; then its state stays what it came to. */
+function notDelivered(progress: WorkloadProgress, now: number): Transition {
+  const delivery = progress.delivery - 1;
+  if (progress.state === 'delivered') return moved({ ...progress, delivery }, 'queued', 'not_delivered', now);
+  if (delivery < 0 || isAwaitingExecutor(progress.state)) return conflict(progress, 'not_delivered_state');
+  const mayStillRun = progress.mayStillRun && delivery > 0;
+  return { verdict: 'applied', path: [], reason: 'not_delivered', next: { ...progress, delivery, mayStillRun } };
 }
 
 function attemptFailed(progress: WorkloadProgress, now: number): Transition {

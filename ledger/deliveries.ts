@@ -168,7 +168,7 @@ export async function releaseLease(db: Database, write: FencedWrite, reason: str
   );
 }
 
-/** After this long the offer may have ended as delivered, so its workflow must hear that it was not. */
+/** After this long, or once the workload went on, the offer may have ended as delivered: its workflow must hear that it was not. */
 const LATE_GIVE_BACK_MS = 5_000;
 
 /**
@@ -197,10 +197,8 @@ async function giveBack(
     `UPDATE deliveries SET write = 'not_written', slot_until = NULL, status = NULL WHERE workload_id = $1 AND number = $2`,
     [row.workload_id, lease.delivery],
   );
-  if (row.state === 'cancelled') {
-    await tx.query('UPDATE workloads SET may_still_run = false WHERE workload_id = $1', [row.workload_id]);
-  }
-  const context = { actor: `worker:${write.principal.workerId}`, wake: delivery.late, detail: { why: reason } };
+  const wake = !row.closed && (delivery.late || row.state !== 'delivered');
+  const context = { actor: `worker:${write.principal.workerId}`, wake, detail: { why: reason } };
   return (await applyFact(tx, row, { type: 'not_delivered' }, context)).row;
 }
 

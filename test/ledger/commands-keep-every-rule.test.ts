@@ -122,13 +122,16 @@ class Story {
 
   /** Nothing that is written down is ever taken back or changed by somebody else. */
   async check(): Promise<void> {
-    for (const { number, execution, target } of await ledger.deliveries(this.workId)) {
+    const deliveries = await ledger.deliveries(this.workId);
+    for (const { number, execution, target } of deliveries) {
       expect(execution === null ? undefined : JSON.parse(execution)).toEqual(this.ends.get(number));
       const job = target === null ? undefined : (JSON.parse(target) as ExecutionHandle).metadata?.['runnerJobId'];
       expect(job).toBe(this.jobs.get(number));
     }
     const lease = await ledger.lease(this.workId);
-    const { state, closed } = await ledger.workload(this.workId);
+    const { state, closed, delivery } = await ledger.workload(this.workId);
+    const made = deliveries.filter(({ write }) => write !== 'not_written');
+    expect(made.map(({ number }) => number)).toEqual(Array.from({ length: delivery }, (_, before) => before + 1));
     if (lease?.closed_at === null && lease.delivery !== null) expect(['delivered', 'running']).toContain(state);
     if (closed && lease) expect(lease.closed_at).not.toBeNull();
   }

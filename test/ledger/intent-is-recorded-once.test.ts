@@ -1,7 +1,8 @@
 import { DEFAULT_DEADLINES } from '../../contracts/deadlines';
 import type { IntentGranted } from '../../contracts/worker-protocol';
 import { recordIntent, releaseLease, reportWrite } from '../../ledger/deliveries';
-import { FreshLedger, intentKey, problemOf, race, refusal } from '../support/fresh-ledger';
+import { findingsOf } from '../support/audit';
+import { FreshLedger, intentKey, problemOf, race, refusal, type TestRule } from '../support/fresh-ledger';
 
 let ledger: FreshLedger;
 beforeAll(async () => {
@@ -13,6 +14,11 @@ async function claimed() {
   const worker = await ledger.enrol();
   const workId = await ledger.admitted({ pool: worker.poolId });
   return { worker, workId, ...(await ledger.claim(worker, workId)) };
+}
+
+async function elapsed(workId: string): Promise<void> {
+  await ledger.elapse(workId);
+  await ledger.settle(workId);
 }
 
 test('one key is one intent with one answer, however often and at once it is sent', async () => {
@@ -159,6 +165,53 @@ describe('a proven non-delivery', () => {
     await releaseLease(ledger.db, write, 'ENXIO');
     expect(await ledger.workload(workId)).toMatchObject({ state: 'cancelled', may_still_run: false });
     await ledger.claim(principal, await ledger.admitted({ pool: principal.poolId }));
+  });
+
+  const again: TestRule = { retry: { redeliver_on: ['lost'], max_deliveries: 3 } };
+  const PASSED_BY: Record<string, { rule?: TestRule; by: (workId: string) => Promise<unknown>; next: string }> = {
+    'was cancelled': { by: (workId) => ledger.operate(workId, { action: 'cancel' }), next: 'cancelled' },
+    'was lost': { by: elapsed, next: 'lost' },
+    'was queued again': { rule: again, by: elapsed, next: 'queued' },
+  };
+  test.each(Object.keys(PASSED_BY))('gives the number back also after the workload %s', async (what) => {
+    const { rule, by, next } = PASSED_BY[what]!;
+    const { write, workId, principal: first } = await ledger.delivered(rule);
+    const principal = await ledger.enrol({ pool: first.poolId });
+    await by(workId);
+    const { wake_seq: told } = await ledger.workload(workId);
+    expect(await releaseLease(ledger.db, write, 'ENXIO')).toMatchObject({ state: next });
+    const row = await ledger.workload(workId);
+    expect(row).toMatchObject({ state: next, delivery: 0 });
+    // An ended workflow has nothing to hear; another offers a delivery of this number.
+    expect(BigInt(row.wake_seq) > BigInt(told)).toBe(!row.closed);
+
+    if (next !== 'queued') await ledger.operate(workId, { action: 'redeliver' });
+    const second = await ledger.delivered({}, { principal, workId });
+    expect(second.intent.delivery_number).toBe(1);
+    await releaseLease(ledger.db, second.write, 'ENXIO');
+    expect((await findingsOf(ledger.db)).filter(({ workload_id }) => workload_id === workId)).toEqual([]);
+    // Nothing was ever handed over, so that it is no delivery that is lost.
+    await elapsed(workId);
+    expect(await ledger.workload(workId)).toMatchObject({ state: 'refused', delivery: 0 });
+  });
+
+  test('frees the key of what was cancelled: nothing can have been done for it', async () => {
+    const rule = { dedupe: { key: ledger.unique('key'), window: 60_000 } };
+    const { write, workId } = await ledger.delivered(rule);
+    await ledger.operate(workId, { action: 'cancel' });
+    expect((await ledger.workload(await ledger.admitted(rule))).state).toBe('duplicate');
+    await releaseLease(ledger.db, write, 'ENXIO');
+    expect((await ledger.workload(await ledger.admitted(rule))).state).toBe('queued');
+  });
+
+  test('of a cancelled redelivery does not prove that the lost one before it is over', async () => {
+    const { workId, principal: first } = await ledger.delivered(again);
+    const principal = await ledger.enrol({ pool: first.poolId });
+    await elapsed(workId);
+    const { write } = await ledger.delivered({}, { principal, workId });
+    await ledger.operate(workId, { action: 'cancel' });
+    await releaseLease(ledger.db, write, 'ENXIO');
+    expect(await ledger.workload(workId)).toMatchObject({ state: 'cancelled', delivery: 1, may_still_run: true });
   });
 });
 

@@ -93,7 +93,6 @@ export class LedgerModel {
       if (this.writes.get(delivery) === 'written' || heardOf) return 'workload.state_conflict';
       this.writes.set(delivery, 'not_written');
       this.slots.delete(delivery);
-      if (this.progress.state === 'cancelled') this.progress = { ...this.progress, mayStillRun: false };
       this.apply({ type: 'not_delivered' });
     }
     lease.open = false;
