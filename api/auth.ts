@@ -10,12 +10,14 @@ import type { FailureBackoff } from './failure-backoff';
  * Who may call a route.
  * - `none`: everybody
  * - `token`: API tokens with one of `scopes` (any token when there are none); `admin` and `operator` have all of a tenant's
+ * - `admin`: API tokens with the scope `admin`, limited to their own tenant ({@link ownTenant}), or `operator`
  * - `operator`: API tokens with the scope `operator`
  * - `worker`: the credential of the worker that the path names, with `scope`
  */
 export type Access =
   | { kind: 'none' }
   | { kind: 'token'; scopes: readonly TokenScope[] }
+  | { kind: 'admin' }
   | { kind: 'operator' }
   | { kind: 'worker'; scope: WorkerScope };
 
@@ -47,7 +49,7 @@ export async function authorize(
   if ('workerId' in principal) {
     throw new Problem('auth.scope_required', "A worker's credential opens only the worker's own routes.");
   }
-  const wanted = access.kind === 'operator' ? (['operator'] as const) : access.scopes;
+  const wanted = access.kind === 'token' ? access.scopes : scopesOf(access.kind);
   if (!hasScope(principal, access.kind, wanted)) {
     throw new Problem('auth.scope_required', `The token needs the scope ${wanted.join(' or ')}.`, {
       extra: { scopes: wanted },
@@ -55,6 +57,13 @@ export async function authorize(
   }
   return principal;
 }
+
+const scopesOf = (kind: 'admin' | 'operator'): readonly TokenScope[] =>
+  kind === 'operator' ? ['operator'] : ['admin', 'operator'];
+
+/** The tenant to whose pools and workers a caller of an `admin` route is limited; null: none, it is an operator. */
+export const ownTenant = ({ scopes, tenantId }: TokenPrincipal): string | null =>
+  scopes.includes('operator') ? null : tenantId;
 
 async function authenticate(context: AuthContext, request: Request): Promise<TokenPrincipal | WorkerPrincipal> {
   const header = request.headers.authorization;
@@ -93,10 +102,14 @@ function worker(
 /** Whether a token has one of the scopes; `admin` and `operator` have all of a tenant's. */
 export function hasScope(
   { scopes }: TokenPrincipal,
-  kind: 'token' | 'operator',
+  kind: 'token' | 'admin' | 'operator',
   wanted: readonly TokenScope[],
 ): boolean {
   if (scopes.includes('operator')) return true;
   if (kind === 'operator') return false;
-  return wanted.length === 0 || scopes.includes('admin') || wanted.some((scope) => scopes.includes(scope));
+  return (
+    (kind === 'token' && wanted.length === 0) ||
+    scopes.includes('admin') ||
+    wanted.some((scope) => scopes.includes(scope))
+  );
 }

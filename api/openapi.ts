@@ -75,6 +75,8 @@ function accessText(access: Access): string {
       return access.scopes.length === 0
         ? 'Any API token.'
         : `Needs the scope ${access.scopes.map((scope) => `\`${scope}\``).join(' or ')}.`;
+    case 'admin':
+      return 'Needs the scope `admin` (pools and workers of the token’s tenant) or `operator` (all).';
     case 'operator':
       return 'Needs the scope `operator`.';
     case 'worker':
