@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import { beginSealPass, sealBatch } from '../ledger/audit-seal';
+import { Rounds } from '../domain/rounds';
 import type { Database } from '../ledger/database';
 
 interface AuditSealerOptions {
@@ -18,31 +19,26 @@ const BATCH = 2_000;
  * number of replicas may run: one at a time seals, the others find nothing to do. Works without Temporal.
  */
 export class AuditSealer {
-  private timer: NodeJS.Timeout | undefined;
-  private sealing: Promise<void> = Promise.resolve();
-  private stopped = false;
+  private readonly rounds = new Rounds(async (stopping) => {
+    await this.seal(stopping);
+    return this.options.everyMs;
+  });
   private failing = false;
 
   constructor(private readonly options: AuditSealerOptions) {}
 
   start(): void {
-    this.timer = setTimeout(() => {
-      this.sealing = this.seal().finally(() => {
-        if (!this.stopped) this.start();
-      });
-    }, this.options.everyMs);
+    this.rounds.start(this.options.everyMs);
   }
 
-  async stop(): Promise<void> {
-    this.stopped = true;
-    clearTimeout(this.timer);
-    await this.sealing;
+  stop(): Promise<void> {
+    return this.rounds.stop();
   }
 
-  private async seal(): Promise<void> {
+  private async seal(stopping: AbortSignal): Promise<void> {
     const { logger } = this.options;
     try {
-      const sealed = await this.pass();
+      const sealed = await this.pass(stopping);
       if (this.failing) logger.info({ sealed }, 'the audit is sealed again');
       this.failing = false;
     } catch (error) {
@@ -52,11 +48,11 @@ export class AuditSealer {
     }
   }
 
-  private async pass(): Promise<number> {
+  private async pass(stopping: AbortSignal): Promise<number> {
     const { db, batch = BATCH } = this.options;
     const pass = await beginSealPass(db);
     let sealed = 0;
-    while (!this.stopped) {
+    while (!stopping.aborted) {
       const done = await sealBatch(db, pass, batch);
       sealed += done.sealed;
       if (done.outcome !== 'more') break;

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { Rounds } from '../domain/rounds';
 import type { Database } from '../ledger/database';
 import type { LaneRef } from '../ledger/lanes';
 import { unsentOf, type UnsentWake } from '../ledger/outbox';
@@ -31,17 +32,20 @@ export class LanePump implements WakeSender {
   private readonly queue = new Set<string>();
   private running = 0;
   private stopped = false;
-  private polling: Promise<void> = Promise.resolve();
-  private timer: NodeJS.Timeout | undefined;
+  private readonly polls = new Rounds(async () => {
+    await this.poll();
+    return this.pollMs;
+  });
 
   constructor(private readonly options: LanePumpOptions) {}
 
+  private get pollMs(): number {
+    return this.options.pollMs ?? 1_000;
+  }
+
   /** Starts the poll; without it hints are all it works on. */
   start(): void {
-    if (this.stopped) return;
-    this.timer = setTimeout(() => {
-      this.polling = this.poll().finally(() => this.start());
-    }, this.options.pollMs ?? 1_000);
+    this.polls.start(this.pollMs);
   }
 
   /** Passes a hint on, and looks at the lanes of its workload. */
@@ -60,8 +64,7 @@ export class LanePump implements WakeSender {
   async stop(): Promise<void> {
     this.stopped = true;
     this.queue.clear();
-    clearTimeout(this.timer);
-    await this.polling;
+    await this.polls.stop();
     while (this.running > 0) await new Promise((resolve) => setTimeout(resolve, 10));
   }
 
@@ -78,9 +81,8 @@ export class LanePump implements WakeSender {
   }
 
   private async poll(): Promise<void> {
-    const { db, pollMs = 1_000 } = this.options;
     await this.step(async () => {
-      for (const lane of await dueLanes(db, pollMs)) {
+      for (const lane of await dueLanes(this.options.db, this.pollMs)) {
         if (this.stopped) return;
         await this.step(() => this.pump([lane], null));
       }

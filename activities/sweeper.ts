@@ -1,6 +1,7 @@
 import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 import { workflowIdOf } from '../contracts/names';
+import { Rounds } from '../domain/rounds';
 import type { Database } from '../ledger/database';
 import {
   noteCapacity,
@@ -40,54 +41,36 @@ const CALL_DEADLINE_MS = 5_000;
  * replicas may sweep: rows are taken with SKIP LOCKED.
  */
 export class Sweeper {
-  private timer: NodeJS.Timeout | undefined;
-  private sweeping: Promise<void> = Promise.resolve();
-  private stopped = false;
+  private readonly rounds = new Rounds((stopping) => this.sweep(stopping));
 
   constructor(private readonly options: SweeperOptions) {}
 
   start(): void {
-    this.timer = setTimeout(() => {
-      this.sweeping = this.sweep().finally(() => {
-        if (!this.stopped) this.start();
-      });
-    }, this.options.settings.everyMs);
+    this.rounds.start(this.options.settings.everyMs);
   }
 
-  async stop(): Promise<void> {
-    this.stopped = true;
-    clearTimeout(this.timer);
-    await this.sweeping;
+  stop(): Promise<void> {
+    return this.rounds.stop();
   }
 
   /** Each step on its own: what one needs and does not get must not keep the others from their work. */
-  private async sweep(): Promise<void> {
-    const { db, settings } = this.options;
-    await this.step('overdue deadlines', () => wakeOverdue(db, settings.overdueMs));
-    await this.step('commands nobody holds', () => wakeAbandoned(db, settings.overdueMs));
-    await this.step('lost runs', () => this.wakeLostRuns());
-    await this.step('capacity', () => noteCapacity(db, settings.capacityMs));
-    await this.step('retention', () => prune(db, settings.retention));
+  private async sweep(stopping: AbortSignal): Promise<number> {
+    const { db, logger, settings } = this.options;
+    const step = (name: string, work: () => Promise<number>): Promise<void> => sweepStep(name, work, logger, stopping);
+    await step('overdue deadlines', () => wakeOverdue(db, settings.overdueMs));
+    await step('commands nobody holds', () => wakeAbandoned(db, settings.overdueMs));
+    await step('lost runs', () => this.wakeLostRuns(stopping));
+    await step('capacity', () => noteCapacity(db, settings.capacityMs));
+    await step('retention', () => prune(db, settings.retention));
+    return settings.everyMs;
   }
 
-  private async step(name: string, work: () => Promise<number>): Promise<void> {
-    if (this.stopped) return;
-    const { logger } = this.options;
-    try {
-      const count = await work();
-      if (count > 0) logger.info({ sweep: name, count }, 'the sweep changed something');
-    } catch (error) {
-      const why = error instanceof Error ? error.name : 'unknown';
-      logger.warn({ sweep: name, error: why }, 'a step of the sweep failed; the next sweep tries again');
-    }
-  }
-
-  private async wakeLostRuns(): Promise<number> {
+  private async wakeLostRuns(stopping: AbortSignal): Promise<number> {
     const { db, settings } = this.options;
     const left = await takeUnswept(db, settings.runCheckMs);
     const lost: string[] = [];
     try {
-      while (left.length > 0 && !this.stopped) {
+      while (left.length > 0 && !stopping.aborted) {
         if (!(await this.hasRun(left[0]!))) lost.push(left[0]!);
         left.shift();
       }
@@ -108,5 +91,22 @@ export class Sweeper {
       if (error instanceof WorkflowNotFoundError) return false;
       throw error;
     }
+  }
+}
+
+/** Does a step of a sweep on its own, and says what came of it. */
+export async function sweepStep(
+  name: string,
+  work: () => Promise<number>,
+  logger: Logger,
+  stopping: AbortSignal,
+): Promise<void> {
+  if (stopping.aborted) return;
+  try {
+    const count = await work();
+    if (count > 0) logger.info({ sweep: name, count }, 'the sweep changed something');
+  } catch (error) {
+    const why = error instanceof Error ? error.name : 'unknown';
+    logger.warn({ sweep: name, error: why }, 'a step of the sweep failed; the next sweep tries again');
   }
 }

@@ -1,6 +1,6 @@
 import { Problem } from '../contracts/problems';
 import type { ClaimRequest } from '../contracts/worker-protocol';
-import { Backoff, pause } from './backoff';
+import { Backoff, pause } from '../domain/backoff';
 import { refusedClaim, stopsPolling, type RefusalAction } from './claim-refusals';
 import { standingOf, type GrantedClaim } from './control-plane-answers';
 import { ControlPlaneUnavailable } from './control-plane-client';

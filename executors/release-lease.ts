@@ -1,5 +1,5 @@
 import { Problem } from '../contracts/problems';
-import { Backoff, pause } from './backoff';
+import { Backoff, pause } from '../domain/backoff';
 import type { Lease } from './control-plane-answers';
 import { ControlPlaneUnavailable } from './control-plane-client';
 import type { DeliveryContext } from './executor';

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Backend, TidyContext } from './backend';
-import { Rounds } from './rounds';
+import { Rounds } from '../domain/rounds';
 
 export interface TidyingOptions extends Omit<TidyContext, 'signal'> {
   backends: readonly Backend[];

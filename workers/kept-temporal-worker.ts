@@ -1,6 +1,6 @@
 import type { NativeConnection } from '@temporalio/worker';
 import type { Logger } from 'pino';
-import { Backoff, pause } from '../executors/backoff';
+import { Backoff, pause } from '../domain/backoff';
 import { connectWorker, type TemporalTarget } from './temporal-connection';
 
 /** A Temporal worker, or something that wraps one. */

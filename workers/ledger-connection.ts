@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import { Problem } from '../contracts/problems';
-import { Backoff, pause } from '../executors/backoff';
+import { Backoff, pause } from '../domain/backoff';
 import { Database } from '../ledger/database';
 import { migrate, pendingMigrations } from '../ledger/migrate';
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
+import { Rounds } from '../../domain/rounds';
 import { artifactsToCheck, deleteOldArtifacts, recordDigest, type ArtifactKey } from '../../ledger/artifacts';
 import type { Database } from '../../ledger/database';
 import type { ArtifactStore } from './store';
@@ -25,45 +26,35 @@ const AFTER_FAILURE_MS = 30_000;
  * do it: each step may be repeated.
  */
 export class ArtifactKeeper {
-  private timer: NodeJS.Timeout | undefined;
-  private looking: Promise<void> = Promise.resolve();
+  private readonly rounds = new Rounds(() => this.look());
   private retainedAt = -Infinity;
-  private failed = false;
-  private stopped = false;
 
   constructor(private readonly options: ArtifactKeeperOptions) {}
 
   start(): void {
-    this.timer = setTimeout(
-      () => {
-        this.looking = this.look().finally(() => {
-          if (!this.stopped) this.start();
-        });
-      },
-      this.failed ? AFTER_FAILURE_MS : (this.options.everyMs ?? EVERY_MS),
-    );
+    this.rounds.start(this.options.everyMs ?? EVERY_MS);
   }
 
-  async stop(): Promise<void> {
-    this.stopped = true;
-    clearTimeout(this.timer);
-    await this.looking;
+  stop(): Promise<void> {
+    return this.rounds.stop();
   }
 
-  private async look(): Promise<void> {
-    this.failed = false;
+  /** Looks once. Returns how long to wait for the next time, milliseconds. */
+  private async look(): Promise<number> {
+    const { everyMs = EVERY_MS } = this.options;
     try {
       await checkDigests(this.options.db, this.options.store);
-      if (performance.now() - this.retainedAt < RETENTION_MS) return;
+      if (performance.now() - this.retainedAt < RETENTION_MS) return everyMs;
       const { db, store, retainMs, logger } = this.options;
       const count = await deleteOldArtifacts(db, retainMs, (key) => store.remove(key));
       if (count > 0) logger.info({ count }, 'old artifacts were deleted');
       // A full pass is followed by the next one at once.
       if (count === 0) this.retainedAt = performance.now();
+      return everyMs;
     } catch (error) {
-      this.failed = true;
       const { name, code } = error as { name?: string; code?: unknown };
       this.options.logger.warn({ error: name, code }, 'artifacts were not looked after; the next look tries again');
+      return AFTER_FAILURE_MS;
     }
   }
 }

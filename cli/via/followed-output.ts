@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { pause } from '../../executors/backoff';
+import { pause } from '../../domain/backoff';
 import { serverSentEvents, type ServerSentEvent } from './server-sent-events';
 import { ServiceRefused, type Service } from './service';
 

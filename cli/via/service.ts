@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { pause } from '../../executors/backoff';
+import { pause } from '../../domain/backoff';
 import { problemText } from '../service-access';
 
 /** The service said no, for good. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { acceptedAnswer } from '../../api/accepted';
-import { pause } from '../../executors/backoff';
+import { pause } from '../../domain/backoff';
 import { printable } from '../service-access';
 import { differences, eventOf, type Asked } from './asked';
 import { FollowedOutput } from './followed-output';

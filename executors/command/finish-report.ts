@@ -2,7 +2,7 @@ import type { ExecutionEnvelope } from '../../contracts/execution';
 import type { LifecycleRecord } from '../../contracts/lifecycle';
 import { Problem } from '../../contracts/problems';
 import type { LeaseOutcome } from '../../contracts/worker-protocol';
-import { Backoff, pause } from '../backoff';
+import { Backoff, pause } from '../../domain/backoff';
 import type { GrantedClaim } from '../control-plane-answers';
 import { ControlPlaneUnavailable, type CommandEnd } from '../control-plane-client';
 import type { DeliveryContext } from '../executor';

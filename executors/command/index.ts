@@ -7,7 +7,7 @@ import type { Backend } from '../backend';
 import { claimWork, untilSettled } from '../delivery-loop';
 import type { ControlPlaneClient } from '../control-plane-client';
 import type { DeliveryContext, DeliveryOutcome, DeliveryTask, Executor, ExecutorStatus } from '../executor';
-import type { Rounds } from '../rounds';
+import type { Rounds } from '../../domain/rounds';
 import { tidying } from '../tidying';
 import { noOutput, type OpenCommandOutput } from './command-output';
 import { runClaimed, type CommandTools } from './run-claimed';

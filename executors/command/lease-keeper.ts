@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { ExecutionHandle } from '../../contracts/execution';
 import { Problem } from '../../contracts/problems';
-import { Backoff, pause } from '../backoff';
+import { Backoff, pause } from '../../domain/backoff';
 import type { Lease } from '../control-plane-answers';
 import { ControlPlaneUnavailable, type ControlPlaneClient } from '../control-plane-client';
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Problem } from '../../contracts/problems';
-import { Backoff, pause } from '../backoff';
+import { Backoff, pause } from '../../domain/backoff';
 import { refusedIntent } from '../claim-refusals';
 import type { GrantedClaim, Lease } from '../control-plane-answers';
 import { ControlPlaneUnavailable } from '../control-plane-client';

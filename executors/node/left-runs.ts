@@ -1,5 +1,5 @@
 import { RUN_VARIABLES } from '../../contracts/run';
-import { pause } from '../backoff';
+import { pause } from '../../domain/backoff';
 import { bootId, hasVariable, hostProcesses, processOf } from './processes';
 import { RunNotes, type RunNote } from './run-notes';
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { Problem } from '../../contracts/problems';
 import type { IntentGranted } from '../../contracts/worker-protocol';
-import { Backoff, pause } from '../backoff';
+import { Backoff, pause } from '../../domain/backoff';
 import type { GrantedClaim } from '../control-plane-answers';
 import { refusedIntent } from '../claim-refusals';
 import { ControlPlaneUnavailable } from '../control-plane-client';

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { Problem } from '../../contracts/problems';
-import { Backoff, pause } from '../backoff';
+import { Backoff, pause } from '../../domain/backoff';
 import { ControlPlaneUnavailable, type ControlPlaneClient } from '../control-plane-client';
 import type { HeldLease, LeaseFolder } from './lease-folder';
 import { refusedReport, reportLease } from './lease-report';

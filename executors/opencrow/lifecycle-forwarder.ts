@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { LifecycleEffect, LifecycleRecord } from '../../contracts/lifecycle';
 import { Problem } from '../../contracts/problems';
-import { Backoff, pause } from '../backoff';
+import { Backoff, pause } from '../../domain/backoff';
 import { ControlPlaneUnavailable, type ControlPlaneClient } from '../control-plane-client';
 import { debugPoint } from '../../domain/debug-point';
 import type { SpoolEntry, SpoolReader } from '../spool/spool-reader';

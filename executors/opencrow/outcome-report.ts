@@ -1,6 +1,6 @@
 import { Problem } from '../../contracts/problems';
 import type { LeaseOutcome } from '../../contracts/worker-protocol';
-import { Backoff, pause } from '../backoff';
+import { Backoff, pause } from '../../domain/backoff';
 import { ControlPlaneUnavailable } from '../control-plane-client';
 import type { DeliveryContext } from '../executor';
 import { releaseLease } from '../release-lease';

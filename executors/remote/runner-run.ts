@@ -1,6 +1,6 @@
 import type { ExecutionHandle } from '../../contracts/execution';
 import { textDigest } from '../../domain/execution/evidence';
-import { Backoff, pause } from '../backoff';
+import { Backoff, pause } from '../../domain/backoff';
 import type { CheckedRequest, RunContext, RunEnd } from '../backend';
 import { judgeAnswer, type RunnerSaid } from './runner-answers';
 import { RunnerClient, type RunnerAnswer } from './runner-client';

@@ -1,10 +1,10 @@
 import type { Logger } from 'pino';
 import { Problem } from '../../contracts/problems';
 import type { WorkerState } from '../../contracts/terminology';
-import { withJitter } from '../../executors/backoff';
+import { withJitter } from '../../domain/backoff';
 import { ControlPlaneUnavailable, type ControlPlaneClient } from '../../executors/control-plane-client';
 import type { Executor } from '../../executors/executor';
-import { Rounds } from '../../executors/rounds';
+import { Rounds } from '../../domain/rounds';
 
 /** What the control plane says about this worker; `refused` when it does not accept its credential. */
 export type Standing = WorkerState | 'refused';

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { Backoff, pause } from '../../executors/backoff';
+import { Backoff, pause } from '../../domain/backoff';
 
 /** A server process of our own. */
 export interface OwnServer {

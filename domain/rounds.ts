@@ -8,9 +8,9 @@ export class Rounds {
   /** `round` does it once and says how long to wait for the next time, milliseconds; its signal is aborted at the stop. */
   constructor(private readonly round: (stopping: AbortSignal) => Promise<number>) {}
 
-  /** Begins; does not wait for the first round. */
-  start(): void {
-    this.finished = this.keep();
+  /** Begins, with the first round after `afterMs`; does not wait for it. */
+  start(afterMs = 0): void {
+    this.finished = this.keep(afterMs);
   }
 
   /** No round begins any more; waits for the one under way. */
@@ -19,8 +19,9 @@ export class Rounds {
     await this.finished;
   }
 
-  private async keep(): Promise<void> {
+  private async keep(afterMs: number): Promise<void> {
     const { signal } = this.stopping;
+    if (afterMs > 0) await pause(afterMs, signal);
     while (!signal.aborted) await pause(await this.round(signal), signal);
   }
 }
