@@ -72,7 +72,8 @@ WITH workload AS (
     max_deliveries = $8, queued_until = $9, total_at = $10, late_until = $11, deadline_kind = $12, deadline_at = $13,
     closed = $14, may_still_run = $15, corrected = $16,
     wake_at = CASE WHEN wake_seq < $17 THEN clock_timestamp() ELSE wake_at END, wake_seq = $17,
-    news_seq = $26, waiting_for = $32, opens_at = $33
+    news_seq = $26, waiting_for = $32, opens_at = $33,
+    waiting_since = CASE WHEN $2 = 'queued' AND queued_until IS DISTINCT FROM $9 THEN $4 ELSE waiting_since END
   WHERE workload_id = $1
 ), lease AS (
   UPDATE leases SET

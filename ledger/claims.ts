@@ -3,6 +3,7 @@ import type { ExecutorKind, WorkerState } from '../contracts/terminology';
 import type { Claim } from '../contracts/worker-protocol';
 import { matchesHash } from '../domain/secret';
 import { applyFact } from './change';
+import { chargeClaim, claimGates, type ClaimGates } from './claim-charges';
 import type { Database, Queryable } from './database';
 import { commandRunOf } from './command-runs';
 import { grantLease, grantResumption, type ClaimOptions } from './grant-lease';
@@ -12,7 +13,7 @@ import { takeProbe } from './suspect-slot';
 import type { WorkerPrincipal } from './workers';
 import { lockWorkload, type WorkloadRow } from './workload-row';
 
-interface WorkerRow {
+interface WorkerRow extends ClaimGates {
   /** What it offers; null when it never said. */
   executors: ExecutorKind[] | null;
   status: WorkerState;
@@ -67,7 +68,7 @@ async function tryClaim(
   }
   const counted = await countFailedAttempt(tx, row!, lease, principal);
   if (counted.state !== 'queued') return { refusal: notNeeded(counted) };
-  const full = noCapacity(worker!);
+  const full = noCapacity(worker!) ?? (await chargeClaim(tx, counted, worker!));
   if (full) return { refusal: full };
   if (worker!.suspect) await takeProbe(tx, principal.workerId);
   return { claim: await grantLease(tx, counted, lease, principal, options) };
@@ -119,10 +120,18 @@ async function lockWorker(
             SELECT 1 FROM leases l WHERE l.work_id = d.workload_id AND l.closed_at IS NULL AND l.expires_at > clock_timestamp())))
          + (SELECT count(*)::int FROM leases l JOIN workloads o ON o.workload_id = l.work_id
             WHERE l.worker_id = $1 AND l.work_id <> $3 AND o.executor = $4
-              AND l.closed_at IS NULL AND l.delivery IS NULL AND l.expires_at > clock_timestamp()) AS open
+              AND l.closed_at IS NULL AND l.delivery IS NULL AND l.expires_at > clock_timestamp()) AS open,
+       ${claimGates('$6')}
      FROM workers w JOIN pools p USING (pool_id) JOIN worker_credentials c ON c.credential_id = $2
      WHERE w.worker_id = $1`,
-    [principal.workerId, principal.credentialId, row?.workload_id ?? null, row?.executor ?? null, resumes],
+    [
+      principal.workerId,
+      principal.credentialId,
+      row?.workload_id ?? null,
+      row?.executor ?? null,
+      resumes,
+      row?.tenant_id ?? null,
+    ],
   );
   return worker;
 }
