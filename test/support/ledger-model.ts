@@ -155,13 +155,15 @@ export class LedgerModel {
 
   private apply(fact: Fact): Transition {
     const wasAwaiting = this.awaiting;
+    const latest = this.progress.delivery;
     const step = transition(this.progress, fact, NOW);
     if (step.verdict === 'conflict' || step.next === this.progress) return step;
     this.progress = step.next;
     const { delivery, mayStillRun } = this.progress;
     if (this.lease && !(this.awaiting && this.lease.delivery === delivery)) this.lease.open = false;
     if (this.awaiting) this.slots.add(delivery);
-    else if ((wasAwaiting || step.verdict === 'corrected') && !mayStillRun) this.slots.delete(delivery);
+    else if ((wasAwaiting || step.verdict === 'corrected') && !mayStillRun)
+      this.slots.delete(Math.max(latest, delivery));
     return step;
   }
 }
