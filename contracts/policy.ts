@@ -38,7 +38,7 @@ const unique = (values: readonly unknown[]): boolean => new Set(values).size ===
 const to = z.strictObject({
   /** Whose workers do the work. Default `default`. */
   pool: slug.default('default'),
-  /** How the work is done: by OpenCrow, or by a command on an execution backend. Default `opencrow`. */
+  /** How the work is done: by OpenCrow, by a command on an execution backend, or by a managed worker. Default `opencrow`. */
   executor: z.enum(EXECUTORS, `must be one of ${EXECUTORS.join(', ')}`).default('opencrow'),
   /** 1 (first) to 5 (last) within the pool. Default 3. */
   priority: z.int().min(1, 'must be 1 to 5').max(5, 'must be 1 to 5').default(3),
@@ -104,9 +104,9 @@ export const policyRule = z
     /** Default none: each event is work at once. */
     debounce: debounce.optional(),
     to: to.prefault({}),
-    /** What goes to the agent; only with executor `opencrow`. Default: the event's identity alone. */
+    /** What goes to the agent; only with executors `opencrow` and `managed`. Default: the event's identity alone. */
     trigger: trigger.optional(),
-    /** The command; with the other executors, and required there. */
+    /** The command; with the executors that run one, and required there. */
     run: runBlock.optional(),
     deadlines: deadlines.prefault({}),
     retry: retry.prefault({}),

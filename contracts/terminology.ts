@@ -48,7 +48,8 @@ export type LifecycleStatus = (typeof LIFECYCLE_STATUSES)[number];
 export const TERMINAL_STATUSES = ['completed', 'failed', 'aborted', 'dropped'] as const;
 export type TerminalStatus = (typeof TERMINAL_STATUSES)[number];
 
-export const EXECUTORS = ['opencrow', 'node', 'container', 'remote', 'ci'] as const;
+/** `managed`: a pool worker of somebody's own making, in any language. */
+export const EXECUTORS = ['opencrow', 'node', 'container', 'remote', 'ci', 'managed'] as const;
 export type ExecutorKind = (typeof EXECUTORS)[number];
 
 /** Executors that run a command and are done when it is: execution backends. */
@@ -56,6 +57,12 @@ export const COMMAND_EXECUTORS = ['node', 'container', 'remote', 'ci'] as const;
 export type CommandExecutor = (typeof COMMAND_EXECUTORS)[number];
 export const isCommandExecutor = (executor: string | null): executor is CommandExecutor =>
   (COMMAND_EXECUTORS as readonly (string | null)[]).includes(executor);
+
+/** Executors whose worker renews its lease as long as it works. While OpenCrow works, the control plane does. */
+export const LEASED_EXECUTORS = [...COMMAND_EXECUTORS, 'managed'] as const;
+export type LeasedExecutor = (typeof LEASED_EXECUTORS)[number];
+export const livesByItsLease = (executor: string | null): executor is LeasedExecutor =>
+  (LEASED_EXECUTORS as readonly (string | null)[]).includes(executor);
 
 /** The clocks a workload runs against; each is a rule's `deadlines` field, `hold` excepted. */
 export const DEADLINES = ['hold', 'queued', 'start', 'run', 'resume', 'total', 'late'] as const;

@@ -128,7 +128,7 @@ export const completeRequest = z.strictObject({
 });
 
 /**
- * `POST leases/{work_id}/renew`: a command is under way. Sent every third of the lease's life; 409 `lease.stale` when the lease is
+ * `POST leases/{work_id}/renew`: a command or managed work is under way. Sent every third of the lease's life; 409 `lease.stale` when the lease is
  * over or the workload was cancelled: end the command.
  */
 export const renewRequest = z.strictObject({

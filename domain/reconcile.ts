@@ -1,6 +1,6 @@
 import type { ExecutionEnvelope, ExecutionHandle } from '../contracts/execution';
 import type { Decision, ExecutorKind, WorkloadState } from '../contracts/terminology';
-import { isCommandExecutor, WORKLOAD_STATES } from '../contracts/terminology';
+import { livesByItsLease, WORKLOAD_STATES } from '../contracts/terminology';
 import { isResumable } from './execution/command-lease';
 import { evidenceDigest } from './execution/reported-end';
 import type { FindingCode, Report } from './finding';
@@ -178,7 +178,7 @@ function holdings(story: LedgerStory, tell: Tell): void {
     tell('ledger.lease_without_delivery', `its lease is for delivery ${lease.delivery}, which is not there`);
   const target = story.deliveries.find(({ number }) => number === lease?.delivery)?.target ?? null;
   const resumable = isResumable(story.executor, target === null ? null : readTarget(target));
-  if (lease?.open && isCommandExecutor(story.executor) && isAwaitingExecutor(state) && !resumable)
+  if (lease?.open && livesByItsLease(story.executor) && isAwaitingExecutor(state) && !resumable)
     if (lease.over_seconds > LATE_SECONDS)
       tell(
         'ledger.lease_overdue',

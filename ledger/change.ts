@@ -1,4 +1,4 @@
-import { isCommandExecutor, type WorkloadState } from '../contracts/terminology';
+import { livesByItsLease, type WorkloadState } from '../contracts/terminology';
 import { CANCELLED_SLOT_MS } from '../domain/execution/command-lease';
 import type { Fact, Transition } from '../domain/workload-progress';
 import { isAwaitingExecutor, transition } from '../domain/workload-state';
@@ -24,7 +24,7 @@ export interface Change extends Transition {
 /**
  * Brings a fact to a locked workload: the pure transition decides, one statement writes it down with everything that hangs
  * on it (lease, slot, dedupe claim, audit). The only place that changes a workload's state. While OpenCrow works, the lease
- * lives to the deadline; a command's lives by its worker's renewals.
+ * lives to the deadline; of the other executors it lives by its worker's renewals.
  */
 export async function applyFact(tx: Queryable, row: WorkloadRow, fact: Fact, context: ChangeContext): Promise<Change> {
   const before = progressOf(row);
@@ -136,7 +136,7 @@ async function write(
     ...newsParameters(after, decided.path.length > 0),
     after.waiting_for,
     after.opens_at,
-    isCommandExecutor(after.executor),
+    livesByItsLease(after.executor),
     CANCELLED_SLOT_MS,
   ]);
 }

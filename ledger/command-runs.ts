@@ -1,6 +1,6 @@
 import type { ExecutionHandle } from '../contracts/execution';
 import { parseRunKey, runKeyOf } from '../contracts/names';
-import { isCommandExecutor, type WorkloadState } from '../contracts/terminology';
+import { livesByItsLease, type WorkloadState } from '../contracts/terminology';
 import type { WorkloadView } from '../contracts/workflow';
 import { isResumable } from '../domain/execution/command-lease';
 import { isAwaitingExecutor } from '../domain/workload-state';
@@ -18,7 +18,7 @@ export interface CommandRun {
 
 /** The command of a workload that is under way; null when none is. */
 export async function commandRunOf(tx: Queryable, row: WorkloadRow): Promise<CommandRun | null> {
-  if (!isCommandExecutor(row.executor) || !isAwaitingExecutor(row.state)) return null;
+  if (!livesByItsLease(row.executor) || !isAwaitingExecutor(row.state)) return null;
   const [run] = await tx.query<{ target: string | null; expires_at: Date | null }>(
     `SELECT d.target, l.expires_at FROM deliveries d
      LEFT JOIN leases l ON l.work_id = d.workload_id AND l.delivery = d.number AND l.closed_at IS NULL

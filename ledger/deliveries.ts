@@ -1,6 +1,6 @@
 import { deliveryIdOf } from '../contracts/names';
 import { Problem } from '../contracts/problems';
-import { isCommandExecutor } from '../contracts/terminology';
+import { livesByItsLease } from '../contracts/terminology';
 import type { IntentGranted, LeaseOutcome } from '../contracts/worker-protocol';
 import { COMMAND_LEASE_MS } from '../domain/execution/command-lease';
 import { matchesHash, secretHash } from '../domain/secret';
@@ -66,7 +66,7 @@ export async function recordIntent(
         detail: { delivery_id: deliveryId, epoch: Number(lease.epoch) },
       },
     );
-    const until = isCommandExecutor(row.executor)
+    const until = livesByItsLease(row.executor)
       ? await beginCommandLease(tx, change.row, ttlMs)
       : change.row.deadline_at!;
     return granted(change.row, number, until);

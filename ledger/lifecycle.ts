@@ -1,6 +1,6 @@
 import { parseDeliveryId } from '../contracts/names';
 import type { LifecycleEffect, LifecycleEvent, LifecycleRecord } from '../contracts/lifecycle';
-import { isCommandExecutor, type WorkloadState } from '../contracts/terminology';
+import { livesByItsLease, type WorkloadState } from '../contracts/terminology';
 import type { Fact, Verdict } from '../domain/workload-progress';
 import { applyFact } from './change';
 import type { Database, Queryable } from './database';
@@ -95,7 +95,7 @@ function whyForeign(
   const poolId = reported?.pool_id ?? null;
   if (poolId === null) return 'delivery_never_made';
   if (poolId !== principal.poolId) return 'reported_by_another_pool';
-  if (isCommandExecutor(row.executor) && reported!.held_by_another) return 'held_by_another_worker';
+  if (livesByItsLease(row.executor) && reported!.held_by_another) return 'held_by_another_worker';
   if (event.source !== undefined && event.source !== row.source) return 'another_source';
   if (event.action !== undefined && event.action !== row.action) return 'another_action';
   if (event.source_event_id !== undefined && event.source_event_id !== row.event_id) return 'another_event';

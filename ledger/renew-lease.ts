@@ -1,6 +1,6 @@
 import type { ExecutionHandle } from '../contracts/execution';
 import { Problem } from '../contracts/problems';
-import { isCommandExecutor } from '../contracts/terminology';
+import { livesByItsLease } from '../contracts/terminology';
 import type { LeaseRenewed } from '../contracts/worker-protocol';
 import { secretHash } from '../domain/secret';
 import { COMMAND_LEASE_MS, runnerJobOf } from '../domain/execution/command-lease';
@@ -28,7 +28,7 @@ export interface Renewed {
 }
 
 /**
- * Lets the lease of a command live on, but not past the workload's deadline. A target is kept once it is told; another job later
+ * Lets the lease of a command or of managed work live on, but not past the workload's deadline. A target is kept once it is told; another job later
  * is `workload.state_conflict`. A paused worker is refused: what it holds runs out.
  */
 export async function renewLease(
@@ -52,8 +52,11 @@ export async function renewLease(
     if (status === 'paused' || status === 'pending') {
       throw new Problem(`worker.${status}`, `Worker ${workerId} is ${status} and may not renew.`);
     }
-    if (lease.delivery === null || !isCommandExecutor(row.executor)) {
-      const why = lease.delivery === null ? 'No intent is recorded under this lease.' : 'Only commands are renewed.';
+    if (lease.delivery === null || !livesByItsLease(row.executor)) {
+      const why =
+        lease.delivery === null
+          ? 'No intent is recorded under this lease.'
+          : 'No worker renews the lease of this executor.';
       throw new Problem('workload.state_conflict', why, { extra: { state: row.state } });
     }
     if (renewal.target) await keepTarget(tx, row, write, renewal.target);

@@ -1,4 +1,4 @@
-import { COMMAND_EXECUTORS } from '../contracts/terminology';
+import { LEASED_EXECUTORS } from '../contracts/terminology';
 import { forgetUseKeys } from './capability-authorize';
 import type { Queryable } from './database';
 import { forgetDeletedStates } from './source-state-queries';
@@ -37,7 +37,7 @@ export async function wakeAbandoned(db: Queryable, graceMs: number, limit = 500)
            SELECT 1 FROM deliveries d WHERE d.workload_id = l.work_id AND d.number = l.delivery AND d.target IS NOT NULL))
        ORDER BY l.expires_at LIMIT $2 FOR UPDATE OF w SKIP LOCKED
      ) due WHERE w.workload_id = due.workload_id RETURNING 1`,
-    [graceMs, limit, COMMAND_EXECUTORS],
+    [graceMs, limit, LEASED_EXECUTORS],
   );
   return rows.length;
 }

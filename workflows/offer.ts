@@ -5,7 +5,7 @@ import {
   type ActivityOptions,
 } from '@temporalio/workflow';
 import { taskQueueOf } from '../contracts/names';
-import { isCommandExecutor } from '../contracts/terminology';
+import { livesByItsLease } from '../contracts/terminology';
 import type { DeliverResult, ExecuteResult, PoolActivities, WorkloadView } from '../contracts/workflow';
 
 /** A worker that is silent for this long is lost and another one gets the task. */
@@ -13,8 +13,8 @@ const HEARTBEAT_TIMEOUT = '30 seconds';
 const LONGEST_PAUSE_MS = 60_000;
 
 /**
- * Longer than the life of a command's lease and the clocks' difference: when it passes, the ledger can tell what became of the
- * command. It decides nothing itself.
+ * Longer than the life of a worker's lease and the clocks' difference: when it passes, the ledger can tell what became of the
+ * work. It decides nothing itself.
  */
 const COMMAND_HEARTBEAT_TIMEOUT = '40 seconds';
 /** Longer than any deadline of a rule: those are kept by the ledger. */
@@ -32,7 +32,7 @@ export class Offer {
 
   constructor(private readonly view: WorkloadView) {
     void this.scope
-      .run((): Promise<DeliverResult | ExecuteResult> => (this.ofCommand ? executeOn(view) : deliverOn(view)))
+      .run((): Promise<DeliverResult | ExecuteResult> => (this.livesByItsLease ? executeOn(view) : deliverOn(view)))
       .then(
         (result) => (this.result = result),
         () => (this.failed = true),
@@ -40,20 +40,20 @@ export class Offer {
       .then(() => (this.finished = true));
   }
 
-  /** The worker runs a command while the offer is out. */
-  get ofCommand(): boolean {
-    return isCommandExecutor(this.view.executor);
+  /** The worker holds the offer while it works. */
+  get livesByItsLease(): boolean {
+    return livesByItsLease(this.view.executor);
   }
 
   /** Whether this is the offer of another delivery: its worker's lease is over, so the work must be offered anew. */
   isOutdatedBy(view: WorkloadView): boolean {
-    return this.ofCommand && view.delivery !== this.view.delivery;
+    return this.livesByItsLease && view.delivery !== this.view.delivery;
   }
 
   /** Where the workload stands by the worker's answer; null when the ledger must be asked. */
   standing(view: WorkloadView): WorkloadView | null {
     const { result } = this;
-    if (this.ofCommand || result?.state !== 'delivered' || view.next === 'end') return null;
+    if (this.livesByItsLease || result?.state !== 'delivered' || view.next === 'end') return null;
     if (view.state !== 'queued') return view;
     return {
       ...view,
@@ -67,7 +67,7 @@ export class Offer {
 
   /** How long to wait before offering again after a failure. */
   get pauseMs(): number {
-    if (this.ofCommand) return COMMAND_PAUSE_MS;
+    if (this.livesByItsLease) return COMMAND_PAUSE_MS;
     return Math.min(Math.max((this.view.wait_ms ?? 0) / 100, 1000), LONGEST_PAUSE_MS);
   }
 

@@ -13,7 +13,7 @@ import {
   type WorkloadSummary,
   type WorkloadView,
 } from '../contracts/workflow';
-import { isCommandExecutor } from '../contracts/terminology';
+import { livesByItsLease } from '../contracts/terminology';
 import { admit, settle } from './control-activities';
 import { DeadlineTimer } from './deadline-timer';
 import { Offer } from './offer';
@@ -39,9 +39,9 @@ export async function workload(input: WorkloadInput): Promise<WorkloadSummary> {
 
   let view = await admit(input.workload_id);
   publisher.publish(view);
-  while (view.next !== 'end' || wakes.length > 0 || offer?.ofCommand || withdrawn.areAwaited) {
+  while (view.next !== 'end' || wakes.length > 0 || offer?.livesByItsLease || withdrawn.areAwaited) {
     if (view.next === 'end') {
-      if (offer?.ofCommand) {
+      if (offer?.livesByItsLease) {
         withdrawn.add(offer);
         offer = null;
       }
@@ -62,7 +62,7 @@ export async function workload(input: WorkloadInput): Promise<WorkloadSummary> {
 
     if (offer?.finished) {
       // The ledger's answer covers what the wakes of a command told.
-      if (offer.ofCommand) wakes.length = 0;
+      if (offer.livesByItsLease) wakes.length = 0;
       view = offer.standing(view) ?? (await settle(input.workload_id));
       if (offer.failed && view.next === 'offer') await condition(() => wakes.length > 0, offer.pauseMs);
       offer = null;
@@ -85,19 +85,19 @@ export async function workload(input: WorkloadInput): Promise<WorkloadSummary> {
 }
 
 /**
- * How long the ledger is not asked, milliseconds. A command's worker holds its offer while it runs, so the deadlines go on beside it;
+ * How long the ledger is not asked, milliseconds. Who keeps a lease alive holds its offer while it works, so the deadlines go on beside it;
  * when no worker is waited for, its lease is one more deadline.
  */
 function patience(view: WorkloadView, isOffered: boolean): number | null {
-  if (!isCommandExecutor(view.executor)) return view.next === 'wait' ? view.wait_ms : null;
+  if (!livesByItsLease(view.executor)) return view.next === 'wait' ? view.wait_ms : null;
   if (isOffered || view.lease_ms === undefined) return view.wait_ms;
   return Math.min(view.wait_ms ?? Infinity, Math.max(view.lease_ms, LEAST_LOOK_MS));
 }
 
-/** A command that runs and whose end is told: the worker that told it ends its offer too, at once or by its silence. */
+/** Work that runs under a lease and whose end is told: the worker that told it ends its offer too, at once or by its silence. */
 function endsWithItsOffer(view: WorkloadView, wake: Wake | undefined): boolean {
-  const runs = isCommandExecutor(view.executor) && view.state === 'running' && view.next === 'wait';
-  return runs && (wake?.state === 'completed' || wake?.state === 'failed');
+  const runs = livesByItsLease(view.executor) && view.state === 'running' && view.next === 'wait';
+  return runs && (wake?.state === 'completed' || wake?.state === 'failed' || wake?.state === 'aborted');
 }
 
 /**
@@ -107,6 +107,6 @@ function endsWithItsOffer(view: WorkloadView, wake: Wake | undefined): boolean {
 function progressed(view: WorkloadView, wake: Wake | undefined): WorkloadView | null {
   if (wake?.state !== 'running' && wake?.state !== 'preempted') return null;
   // Told again of a command, it is no news of its start: somebody found that its lease is over.
-  if (isCommandExecutor(view.executor) && view.state === wake.state) return null;
+  if (livesByItsLease(view.executor) && view.state === wake.state) return null;
   return { ...view, state: wake.state, reason: `executor_${wake.state}`, next: 'wait', wait_ms: wake.wait_ms };
 }

@@ -46,6 +46,7 @@ rules:
 test.each<[executor: string, run: string | null, rest: string, problem: unknown]>([
   ['node', null, '', 'run: is required with executor node'],
   ['opencrow', '{ command: x }', '', 'run: is only for executors that run a command; opencrow takes a trigger'],
+  ['managed', '{ command: x }', '', 'run: is only for executors that run a command; managed takes a trigger'],
   [
     'node',
     '{ command: x }',
@@ -130,3 +131,9 @@ test.each(['sandbox', 'endpoint', 'env', 'timeout', 'rerunnable', 'completion'])
     expect(problems('remote', JSON.stringify(run))).toEqual([expect.stringMatching(`^run\\.${field}: must be`)]);
   },
 );
+
+test('managed work takes a trigger, and may be redelivered after any end', () => {
+  const rest = ', trigger: { prompt: x }, retry: { redeliver_on: [lost, failed, aborted] }';
+  const text = policyText(when('a', 'true', `decision: dispatch, to: { executor: managed }${rest}`));
+  expect(() => parsePolicy(text)).not.toThrow();
+});
