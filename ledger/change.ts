@@ -1,5 +1,6 @@
 import { livesByItsLease, type WorkloadState } from '../contracts/terminology';
 import { CANCELLED_SLOT_MS } from '../domain/execution/command-lease';
+import { leaseEndOf, type LeaseStatus } from '../domain/lease-end';
 import type { Fact, Transition } from '../domain/workload-progress';
 import { isAwaitingExecutor, transition } from '../domain/workload-state';
 import { CAPABILITIES_FOLLOW } from './capability-changes';
@@ -32,7 +33,7 @@ export async function applyFact(tx: Queryable, row: WorkloadRow, fact: Fact, con
   if (decided.verdict === 'conflict' || decided.next === before) return { ...decided, row };
 
   const after = changedRow(row, decided, context.wake);
-  await write(tx, row, after, decided, context);
+  await write(tx, row, after, decided, { ...context, leaseEnd: leaseEndOf(fact, decided) });
   return { ...decided, row: after };
 }
 
@@ -66,6 +67,9 @@ function changedRow(row: WorkloadRow, { next, path, reason, verdict }: Transitio
 const isFreedAtOnce = ({ state, delivery }: WorkloadRow): boolean =>
   state === 'refused' || (delivery === 0 && (state === 'denied' || state === 'cancelled'));
 
+/** A lease that had run out before its intent was lost by its worker, whatever ends it. */
+const LEASE_END = `CASE WHEN $36::text = 'failed' AND delivery IS NULL AND expires_at <= $4::timestamptz THEN 'expired' ELSE $36::text END`;
+
 const WRITE = `
 WITH workload AS (
   UPDATE workloads SET state = $2, reason = $3, updated_at = $4, ended_at = $5, delivery = $6, attempts = $7,
@@ -79,8 +83,12 @@ WITH workload AS (
   UPDATE leases SET
     expires_at = CASE WHEN $18::boolean AND delivery = $6 AND NOT $34::boolean THEN $13::timestamptz ELSE expires_at END,
     closed_at = CASE WHEN $18::boolean AND delivery = $6 THEN NULL ELSE $4::timestamptz END,
-    close_reason = CASE WHEN $18::boolean AND delivery = $6 THEN NULL ELSE $3 END
+    close_reason = CASE WHEN $18::boolean AND delivery = $6 THEN NULL ELSE $3 END,
+    status = CASE WHEN $18::boolean AND delivery = $6 THEN 'held' ELSE ${LEASE_END} END,
+    completed_at = CASE WHEN NOT ($18::boolean AND delivery = $6) AND $36::text = 'completed' THEN $4::timestamptz END,
+    failed_at = CASE WHEN NOT ($18::boolean AND delivery = $6) AND $36::text IN ('failed', 'expired') THEN $4::timestamptz END
   WHERE work_id = $1 AND closed_at IS NULL
+  RETURNING status, epoch, worker_id, delivery
 ), slot AS (
   UPDATE deliveries SET
     status = $19::text,
@@ -99,14 +107,18 @@ INSERT INTO audit (tenant_id, workload_id, at, type, actor, detail)
 SELECT $22::text, $1, $4::timestamptz, step.type, $23::text, step.detail
 FROM jsonb_to_recordset($24::jsonb) AS step(type text, detail jsonb)
 UNION ALL
-SELECT $22::text, $1, $4::timestamptz, step.type, $23::text, step.detail FROM capability_step step`;
+SELECT $22::text, $1, $4::timestamptz, step.type, $23::text, step.detail FROM capability_step step
+UNION ALL
+SELECT $22::text, $1, $4::timestamptz, 'lease.' || status, $23::text,
+  jsonb_strip_nulls(jsonb_build_object('epoch', epoch, 'worker_id', worker_id, 'delivery', delivery, 'reason', $3::text))
+FROM lease WHERE status IN ('completed', 'failed', 'expired')`;
 
 async function write(
   tx: Queryable,
   before: WorkloadRow,
   after: WorkloadRow,
   decided: Transition,
-  context: ChangeContext,
+  context: ChangeContext & { leaseEnd: LeaseStatus },
 ): Promise<void> {
   await tx.query(WRITE, [
     after.workload_id,
@@ -138,6 +150,7 @@ async function write(
     after.opens_at,
     livesByItsLease(after.executor),
     CANCELLED_SLOT_MS,
+    context.leaseEnd,
   ]);
 }
 

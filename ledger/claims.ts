@@ -1,31 +1,24 @@
 import { Problem } from '../contracts/problems';
-import type { ExecutorKind, WorkerState } from '../contracts/terminology';
+import type { WorkerState } from '../contracts/terminology';
 import type { Claim } from '../contracts/worker-protocol';
+import { ineligibility } from '../domain/eligibility';
 import { matchesHash } from '../domain/secret';
+import { mayClaim } from '../domain/worker-moves';
 import { applyFact } from './change';
-import { chargeClaim, claimGates, type ClaimGates } from './claim-charges';
+import { chargeClaim } from './claim-charges';
+import { lockHolders, readClaimFacts, type ClaimFacts } from './claim-facts';
+import { needsOf, poolFactsOf, workerFactsOf } from './servers';
 import type { Database, Queryable } from './database';
 import { commandRunOf } from './command-runs';
 import { grantLease, grantResumption, type ClaimOptions } from './grant-lease';
-import { isLive, leaseOf, type LeaseRow } from './lease';
+import { isLive, type LeaseRow } from './lease';
 import { noteExecutorRestart } from './executor-restart';
 import { takeProbe } from './suspect-slot';
 import type { WorkerPrincipal } from './workers';
 import { lockWorkload, type WorkloadRow } from './workload-row';
 
-interface WorkerRow extends ClaimGates {
-  /** What it offers; null when it never said. */
-  executors: ExecutorKind[] | null;
-  status: WorkerState;
-  pool_status: string;
-  tenants: string[] | null;
-  credential_live: boolean;
-  max_open_deliveries: number;
-  open: number;
-  suspect: boolean;
-  probe_due: boolean;
-  probe_in_ms: number;
-}
+/** How long a worker that may not have a unit is to leave it to others, milliseconds. */
+const HAND_BACK_MS = { 'worker.incompatible': 3_000, 'worker.wrong_tenant': 10_000, 'pool.not_active': 10_000 } as const;
 
 /** What one try came to; a refusal that changed the ledger must still commit, so it is a value and not a throw. */
 type Try = { claim: Claim } | { refusal: Problem };
@@ -53,24 +46,23 @@ async function tryClaim(
 ): Promise<Try> {
   const row = await lockWorkload(tx, workId);
   const run = row && (await commandRunOf(tx, row));
-  const worker = await lockWorker(tx, principal, row, run?.resumable === true, options);
-  const refusal = ineligible(principal, worker, row);
+  const locked = await lockHolders(tx, principal.workerId);
+  if (locked && options.executorRestarted) await noteExecutorRestart(tx, principal.workerId);
+  const read = locked && (await readClaimFacts(tx, principal, row, run?.resumable === true));
+  const refusal = barred(principal, read?.facts) ?? ineligible(principal, read!.facts, row);
   if (refusal) return { refusal };
-  if (row!.pool_id !== principal.poolId)
-    return { refusal: new Problem('worker.wrong_pool', 'The workload belongs to another pool.') };
-
-  const lease = await leaseOf(tx, workId);
-  if (run?.resumable) return resume(tx, row!, { principal, worker: worker!, lease: lease!, options });
+  const { facts, lease } = read!;
+  if (run?.resumable) return resume(tx, row!, { principal, facts, lease: lease!, options });
   const held = heldBy(lease, principal, row!);
   if (held) return { refusal: held };
   if (isRepeated(lease, principal, options.claimKey)) {
-    return { claim: await grantLease(tx, row!, lease, principal, options) };
+    return { claim: await grantLease(tx, row!, lease, principal, { ...options, repeated: true }) };
   }
   const counted = await countFailedAttempt(tx, row!, lease, principal);
   if (counted.state !== 'queued') return { refusal: notNeeded(counted) };
-  const full = noCapacity(worker!) ?? (await chargeClaim(tx, counted, worker!));
+  const full = noCapacity(facts) ?? (await chargeClaim(tx, counted, facts));
   if (full) return { refusal: full };
-  if (worker!.suspect) await takeProbe(tx, principal.workerId);
+  if (facts.suspect) await takeProbe(tx, principal.workerId);
   return { claim: await grantLease(tx, counted, lease, principal, options) };
 }
 
@@ -80,13 +72,13 @@ async function resume(
   row: WorkloadRow,
   {
     principal,
-    worker,
+    facts,
     lease,
     options,
-  }: { principal: WorkerPrincipal; worker: WorkerRow; lease: LeaseRow; options: ClaimOptions },
+  }: { principal: WorkerPrincipal; facts: ClaimFacts; lease: LeaseRow; options: ClaimOptions },
 ): Promise<Try> {
   if (row.deadline_at !== null && row.deadline_at <= row.now) return { refusal: notNeeded(row) };
-  const refusal = heldByAnother(lease, principal) ?? noCapacity(worker);
+  const refusal = heldByAnother(lease, principal) ?? noCapacity(facts);
   return refusal ? { refusal } : { claim: await grantResumption(tx, row, lease, principal, options) };
 }
 
@@ -96,68 +88,21 @@ function isRepeated(lease: LeaseRow | null, principal: WorkerPrincipal, claimKey
   return claimKey !== undefined && lease.claim_key_hash !== null && matchesHash(claimKey, lease.claim_key_hash);
 }
 
-async function lockWorker(
-  tx: Queryable,
-  principal: WorkerPrincipal,
-  row: WorkloadRow | null,
-  resumes: boolean,
-  options: ClaimOptions,
-): Promise<WorkerRow | undefined> {
-  const locked = await tx.query('SELECT 1 FROM workers WHERE worker_id = $1 FOR UPDATE', [principal.workerId]);
-  if (locked.length === 0) return undefined;
-  if (options.executorRestarted) {
-    await noteExecutorRestart(tx, principal.workerId);
-  }
-  const [worker] = await tx.query<WorkerRow>(
-    `SELECT w.executors, w.status, p.status AS pool_status, p.tenants, w.max_open_deliveries,
-       c.revoked_at IS NULL AND c.expires_at > clock_timestamp() AS credential_live,
-       w.suspect_since IS NOT NULL AND $4::text = 'opencrow' AS suspect,
-       coalesce(w.suspect_probe_at <= clock_timestamp(), true) AS probe_due,
-       coalesce(greatest(0, ceil(extract(epoch FROM w.suspect_probe_at - clock_timestamp()) * 1000)), 0)::float8 AS probe_in_ms,
-       (SELECT count(*)::int FROM deliveries d WHERE d.worker_id = $1 AND d.executor = $4 AND d.slot_until > clock_timestamp()
-          AND NOT ($5::boolean AND d.workload_id = $3)
-          AND (d.executor = 'opencrow' OR d.status = 'cancelled' OR EXISTS (
-            SELECT 1 FROM leases l WHERE l.work_id = d.workload_id AND l.closed_at IS NULL AND l.expires_at > clock_timestamp())))
-         + (SELECT count(*)::int FROM leases l JOIN workloads o ON o.workload_id = l.work_id
-            WHERE l.worker_id = $1 AND l.work_id <> $3 AND o.executor = $4
-              AND l.closed_at IS NULL AND l.delivery IS NULL AND l.expires_at > clock_timestamp()) AS open,
-       ${claimGates('$6')}
-     FROM workers w JOIN pools p USING (pool_id) JOIN worker_credentials c ON c.credential_id = $2
-     WHERE w.worker_id = $1`,
-    [
-      principal.workerId,
-      principal.credentialId,
-      row?.workload_id ?? null,
-      row?.executor ?? null,
-      resumes,
-      row?.tenant_id ?? null,
-    ],
-  );
-  return worker;
+/** Why this worker may claim nothing at all. */
+function barred(principal: WorkerPrincipal, facts: ClaimFacts | undefined): Problem | null {
+  if (!facts?.credential_live) return new Problem('auth.required', 'The credential is revoked or expired.');
+  if (mayClaim(facts.worker_status)) return null;
+  const status = facts.worker_status as Exclude<WorkerState, 'active'>;
+  return new Problem(`worker.${status}`, `Worker ${principal.workerId} is ${status} and may not claim.`);
 }
 
-function ineligible(
-  principal: WorkerPrincipal,
-  worker: WorkerRow | undefined,
-  row: WorkloadRow | null,
-): Problem | null {
-  if (!worker?.credential_live) return new Problem('auth.required', 'The credential is revoked or expired.');
-  if (worker.status !== 'active') {
-    return new Problem(
-      `worker.${worker.status}`,
-      `Worker ${principal.workerId} is ${worker.status} and may not claim.`,
-    );
-  }
-  if (worker.pool_status !== 'active')
-    return new Problem('pool.not_active', `Pool ${principal.poolId} is ${worker.pool_status}.`);
+/** Why it may not have this workload, whatever room there is. */
+function ineligible(principal: WorkerPrincipal, facts: ClaimFacts, row: WorkloadRow | null): Problem | null {
   if (!row) return new Problem('not_found', 'No such workload.');
-  if (worker.tenants && !worker.tenants.includes(row.tenant_id)) {
-    return new Problem('worker.wrong_tenant', `Pool ${principal.poolId} does not serve this workload's tenant.`);
-  }
-  if (worker.executors && row.executor && !worker.executors.includes(row.executor)) {
-    return new Problem('worker.incompatible', `Worker ${principal.workerId} does not offer ${row.executor}.`);
-  }
-  return null;
+  const unfit = ineligibility(needsOf(row), poolFactsOf(facts), workerFactsOf(facts));
+  if (unfit) return new Problem(unfit.code, unfit.detail, { retryAfterMs: HAND_BACK_MS[unfit.code] });
+  if (row.pool_id === principal.poolId) return null;
+  return new Problem('worker.wrong_pool', 'The workload belongs to another pool.');
 }
 
 /** A live lease keeps others out; its own worker may claim again until it recorded an intent. */
@@ -217,21 +162,22 @@ async function countFailedAttempt(
   return change.row;
 }
 
-function noCapacity(worker: WorkerRow): Problem | null {
-  if (worker.open >= worker.max_open_deliveries) {
-    return new Problem(
-      'capacity.worker',
-      `The worker has ${worker.open} of ${worker.max_open_deliveries} open deliveries of this executor.`,
-      {
-        retryAfterMs: 1000,
-        extra: { limit: worker.max_open_deliveries, used: worker.open },
-      },
-    );
+function noCapacity(facts: ClaimFacts): Problem | null {
+  const { open, max_open_deliveries: limit, max_concurrent_work: poolLimit, pool_open: poolOpen } = facts;
+  if (poolLimit !== null && poolLimit > 0 && poolOpen >= poolLimit) {
+    return full('capacity.pool', `The pool holds ${poolOpen} of ${poolLimit} units of work.`, poolLimit, poolOpen);
   }
-  if (worker.suspect && !worker.probe_due) {
+  if (open >= limit) {
+    const detail = `The worker has ${open} of ${limit} open deliveries of this executor.`;
+    return full('capacity.worker', detail, limit, open);
+  }
+  if (facts.suspect && !facts.probe_due) {
     return new Problem('capacity.suspect', 'A delivery of this worker was lost; the slot waits for its next probe.', {
-      retryAfterMs: Math.min(Math.max(worker.probe_in_ms, 250), 30_000),
+      retryAfterMs: Math.min(Math.max(facts.probe_in_ms, 250), 30_000),
     });
   }
   return null;
 }
+
+const full = (code: 'capacity.pool' | 'capacity.worker', detail: string, limit: number, used: number): Problem =>
+  new Problem(code, detail, { retryAfterMs: 1000, extra: { limit, used } });

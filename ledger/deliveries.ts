@@ -5,10 +5,11 @@ import type { IntentGranted, LeaseOutcome } from '../contracts/worker-protocol';
 import { COMMAND_LEASE_MS } from '../domain/execution/command-lease';
 import { matchesHash, secretHash } from '../domain/secret';
 import { applyFact } from './change';
+import { lockHolders } from './claim-facts';
 import { commandRunOf } from './command-runs';
 import type { Database, Queryable } from './database';
 import { fenced, type FencedWrite } from './fenced-write';
-import type { LeaseRow } from './lease';
+import { StaleLease, type LeaseRow } from './lease';
 import { waitMs, type WorkloadRow } from './workload-row';
 
 /**
@@ -34,11 +35,12 @@ export async function recordIntent(
       });
     }
     // The slot passes from the lease to the delivery here: no claim of this worker may count in between.
-    await tx.query('SELECT 1 FROM workers WHERE worker_id = $1 FOR UPDATE', [write.principal.workerId]);
+    const locked = await lockHolders(tx, write.principal.workerId);
+    if (locked && lease.expires_at <= locked) throw new StaleLease('expired', lease, write.leaseToken);
     const number = row.delivery + 1;
     const deliveryId = deliveryIdOf(row.workload_id, number);
     await tx.query(
-      `WITH lease AS (UPDATE leases SET delivery = $2 WHERE work_id = $1)
+      `WITH lease AS (UPDATE leases SET delivery = $2, last_heartbeat_at = clock_timestamp() WHERE work_id = $1)
        INSERT INTO deliveries AS d (workload_id, number, delivery_id, executor, worker_id, pool_id, epoch, intent_key_hash)
        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
        ON CONFLICT (workload_id, number) DO UPDATE SET worker_id = excluded.worker_id, pool_id = excluded.pool_id,
@@ -122,6 +124,8 @@ export async function reportWrite(
         `WITH reported AS (
            UPDATE deliveries SET write = $3::text, written_at = CASE WHEN $3::text = 'written' THEN clock_timestamp() END
            WHERE workload_id = $1 AND number = $2::int AND write = 'intended' RETURNING delivery_id
+         ), heard AS (
+           UPDATE leases SET last_heartbeat_at = clock_timestamp() WHERE work_id = $1 AND closed_at IS NULL
          )
          INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
          SELECT $4::text, $1, CASE WHEN $3::text = 'written' THEN 'delivery.written' ELSE 'delivery.maybe_written' END, $5::text,
@@ -156,7 +160,8 @@ export async function releaseLease(db: Database, write: FencedWrite, reason: str
       if (back === null) return { state: row.state, wait_ms: waitMs(row) };
       await tx.query(
         `WITH lease AS (
-         UPDATE leases SET closed_at = clock_timestamp(), close_reason = 'released' WHERE work_id = $1 AND closed_at IS NULL
+         UPDATE leases SET closed_at = clock_timestamp(), close_reason = 'released', status = 'released'
+         WHERE work_id = $1 AND closed_at IS NULL
        )
        INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
        VALUES ($2, $1, 'lease.released', $3, jsonb_build_object('why', $4::text, 'epoch', $5::bigint))`,

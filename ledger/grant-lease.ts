@@ -11,7 +11,7 @@ import { runnerCallbackPath, runnerCallbackSecret } from '../domain/webhooks/sec
 import { mintCapability } from './capability-grants';
 import { absorbedForClaim } from './absorbed';
 import type { Queryable } from './database';
-import type { LeaseRow } from './lease';
+import { isLive, type LeaseRow } from './lease';
 import type { WorkerPrincipal } from './workers';
 import type { WorkloadRow } from './workload-row';
 
@@ -36,7 +36,7 @@ export async function grantLease(
   row: WorkloadRow,
   previous: LeaseRow | null,
   principal: WorkerPrincipal,
-  options: ClaimOptions,
+  options: ClaimOptions & { repeated?: boolean },
 ): Promise<Claim> {
   const ttlMs = options.ttlMs ?? CLAIM_TTL_MS;
   const number = row.delivery + 1;
@@ -91,13 +91,14 @@ async function writeLease(
   {
     previous,
     principal,
-    options: { claimKey },
+    options: { claimKey, repeated },
     ttlMs,
     resumes,
   }: {
     previous: LeaseRow | null;
     principal: WorkerPrincipal;
-    options: ClaimOptions;
+    /** `repeated`: the same attempt asks again. */
+    options: ClaimOptions & { repeated?: boolean };
     ttlMs: number;
     /** The delivery that is taken over. */
     resumes: number | null;
@@ -114,19 +115,25 @@ async function writeLease(
   }>(
     `WITH lease AS (
        INSERT INTO leases AS l (work_id, tenant_id, epoch, token_hash, worker_id, credential_id, claim_key_hash, claimed_at,
-         expires_at, delivery)
+         expires_at, delivery, pool_id, priority, available_at, attempt, idempotency_key)
        VALUES ($1, $7, $2::bigint, $3, $4::text, $5, $9, clock_timestamp(),
          CASE WHEN $10::int IS NULL THEN clock_timestamp() + $6::float8 * interval '1 millisecond'
-           ELSE least(clock_timestamp() + $6::float8 * interval '1 millisecond', $11::timestamptz) END, $10)
+           ELSE least(clock_timestamp() + $6::float8 * interval '1 millisecond', $11::timestamptz) END, $10,
+         $12, $13, $14, $15, $16)
        ON CONFLICT (work_id) DO UPDATE SET epoch = excluded.epoch, token_hash = excluded.token_hash,
          worker_id = excluded.worker_id, credential_id = excluded.credential_id,
          claim_key_hash = excluded.claim_key_hash, claimed_at = excluded.claimed_at,
-         expires_at = excluded.expires_at, delivery = excluded.delivery, closed_at = NULL, close_reason = NULL
+         expires_at = excluded.expires_at, delivery = excluded.delivery, closed_at = NULL, close_reason = NULL,
+         pool_id = excluded.pool_id, priority = excluded.priority, available_at = excluded.available_at,
+         attempt = excluded.attempt, idempotency_key = excluded.idempotency_key, status = 'held', renewals = 0,
+         last_heartbeat_at = NULL, completed_at = NULL, failed_at = NULL
        RETURNING expires_at
      ), note AS (
        INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
-       VALUES ($7, $1, 'lease.claimed', $8, jsonb_strip_nulls(
-         jsonb_build_object('epoch', $2::bigint, 'worker_id', $4::text, 'resumes', $10::int)))
+       SELECT $7, $1, 'lease.expired', $8::text, $17::jsonb WHERE $17::jsonb IS NOT NULL
+       UNION ALL
+       SELECT $7, $1, 'lease.claimed', $8::text, jsonb_strip_nulls(
+         jsonb_build_object('epoch', $2::bigint, 'worker_id', $4::text, 'resumes', $10::int))
      )
      SELECT lease.expires_at, e.body, d.rule, d.run,
        greatest(0, floor(extract(epoch FROM lease.expires_at - clock_timestamp()) * 1000))::float8 AS ttl_ms
@@ -143,6 +150,12 @@ async function writeLease(
       claimKey === undefined ? null : secretHash(claimKey),
       resumes,
       row.deadline_at,
+      principal.poolId,
+      row.priority,
+      resumes === null ? row.updated_at : previous!.expires_at,
+      attemptOf(previous, resumes, repeated === true),
+      deliveryIdOf(row.workload_id, resumes ?? row.delivery + 1),
+      takenOver(previous, resumes),
     ],
   );
   return {
@@ -154,6 +167,18 @@ async function writeLease(
     rule: JSON.parse(written!.rule) as RuleSnapshot,
     run: written!.run === null ? null : (JSON.parse(written!.run) as RunSpec),
   };
+}
+
+/** A claim counts, but for one that is repeated, or that follows one which was given back before work began. */
+function attemptOf(previous: LeaseRow | null, resumes: number | null, repeated: boolean): number {
+  if (previous === null) return 1;
+  return repeated || (previous.status === 'released' && resumes === null) ? previous.attempt : previous.attempt + 1;
+}
+
+/** The lease of a runner's job that ran out, and that nothing but this claim notices. */
+function takenOver(previous: LeaseRow | null, resumes: number | null): string | null {
+  if (resumes === null || previous === null || previous.closed_at !== null || isLive(previous)) return null;
+  return JSON.stringify({ epoch: Number(previous.epoch), worker_id: previous.worker_id, delivery: previous.delivery });
 }
 
 function claimOf(

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Problem } from '../contracts/problems';
+import type { LeaseStatus } from '../domain/lease-end';
 import { matchesHash } from '../domain/secret';
 import type { Queryable } from './database';
 
@@ -15,6 +16,9 @@ export interface LeaseRow {
   delivery: number | null;
   closed_at: Date | null;
   close_reason: string | null;
+  status: LeaseStatus;
+  /** How often the unit was claimed, those given back before work began not counted. */
+  attempt: number;
   now: Date;
 }
 

@@ -64,13 +64,24 @@ export async function renewLease(
     const now = started ?? row;
     const [renewed] = await tx.query<{ expires_at: Date; ttl_ms: number; runner_done: boolean }>(
       `WITH renewed AS (
-         UPDATE leases SET expires_at = least(clock_timestamp() + $3::float8 * interval '1 millisecond', $4::timestamptz)
-         WHERE work_id = $1 RETURNING expires_at
+         UPDATE leases SET expires_at = least(clock_timestamp() + $3::float8 * interval '1 millisecond', $4::timestamptz),
+           renewals = renewals + 1, last_heartbeat_at = clock_timestamp()
+         WHERE work_id = $1 RETURNING expires_at, renewals, epoch
+       ), noted AS (
+         INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
+         SELECT $5, $1, 'lease.renewed', $6, jsonb_build_object('epoch', epoch) FROM renewed WHERE renewals = 1
        )
        SELECT r.expires_at, d.runner_done_at IS NOT NULL AS runner_done,
          floor(extract(epoch FROM r.expires_at - clock_timestamp()) * 1000)::float8 AS ttl_ms
        FROM renewed r, deliveries d WHERE d.workload_id = $1 AND d.number = $2`,
-      [row.workload_id, lease.delivery, ttlMs, now.deadline_at],
+      [
+        row.workload_id,
+        lease.delivery,
+        ttlMs,
+        now.deadline_at,
+        row.tenant_id,
+        `worker:${workerId}`,
+      ],
     );
     const { expires_at: expiresAt, ttl_ms: left, runner_done: done } = renewed!;
     const answer: LeaseRenewed = {

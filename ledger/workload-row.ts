@@ -1,3 +1,4 @@
+import type { Requirements } from '../contracts/requirements';
 import type { DeadlineKind, ExecutorKind, Gate, WorkloadState } from '../contracts/terminology';
 import type { WorkloadView } from '../contracts/workflow';
 import { fairnessKey } from '../domain/identity';
@@ -23,6 +24,10 @@ export interface WorkloadRow {
   pool_id: string | null;
   executor: ExecutorKind | null;
   priority: number | null;
+  /** What a worker must have declared to get it; null when its rule asks for nothing. */
+  requires: Requirements | null;
+  /** The schema of its newest checkpoint: only workers that read it may go on with it. */
+  checkpoint_schema: number | null;
   terms: WorkloadTerms | null;
   delivery: number;
   attempts: number;
