@@ -83,6 +83,7 @@ export interface AbsorbedEvents {
 export const CLAIM_REFUSALS = {
   'capacity.worker': 'wait',
   'capacity.suspect': 'wait',
+  'capacity.pool': 'wait',
   'lease.held': 'wait',
   'capacity.tenant': 'hand_back',
   'quota.exceeded': 'hand_back',

@@ -18,7 +18,11 @@ import type { WorkerPrincipal } from './workers';
 import { lockWorkload, type WorkloadRow } from './workload-row';
 
 /** How long a worker that may not have a unit is to leave it to others, milliseconds. */
-const HAND_BACK_MS = { 'worker.incompatible': 3_000, 'worker.wrong_tenant': 10_000, 'pool.not_active': 10_000 } as const;
+const HAND_BACK_MS = {
+  'worker.incompatible': 3_000,
+  'worker.wrong_tenant': 10_000,
+  'pool.not_active': 10_000,
+} as const;
 
 /** What one try came to; a refusal that changed the ledger must still commit, so it is a value and not a throw. */
 type Try = { claim: Claim } | { refusal: Problem };

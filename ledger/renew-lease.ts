@@ -74,14 +74,7 @@ export async function renewLease(
        SELECT r.expires_at, d.runner_done_at IS NOT NULL AS runner_done,
          floor(extract(epoch FROM r.expires_at - clock_timestamp()) * 1000)::float8 AS ttl_ms
        FROM renewed r, deliveries d WHERE d.workload_id = $1 AND d.number = $2`,
-      [
-        row.workload_id,
-        lease.delivery,
-        ttlMs,
-        now.deadline_at,
-        row.tenant_id,
-        `worker:${workerId}`,
-      ],
+      [row.workload_id, lease.delivery, ttlMs, now.deadline_at, row.tenant_id, `worker:${workerId}`],
     );
     const { expires_at: expiresAt, ttl_ms: left, runner_done: done } = renewed!;
     const answer: LeaseRenewed = {

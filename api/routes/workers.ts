@@ -107,6 +107,7 @@ const claimRoute = route({
     'delivery.maybe_written',
     'capacity.worker',
     'capacity.suspect',
+    'capacity.pool',
   ],
   handle: async ({ deps, principal, body }) => {
     if (!workloadId.safeParse(body.work_id).success) throw new Problem('not_found', 'No such workload.');
