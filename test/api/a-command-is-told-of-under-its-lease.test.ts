@@ -74,7 +74,9 @@ test('a command goes from claim to its end, and the record shows its envelope', 
     'workload.delivered',
     'delivery.target_known',
     'workload.running',
+    'lease.renewed',
     'workload.completed',
+    'lease.completed',
   ]);
 });
 

@@ -90,6 +90,7 @@ test('a delivery goes from claim to its end, and the record tells it', async () 
     'delivery.written',
     'workload.running',
     'workload.completed',
+    'lease.completed',
   ]);
 });
 
