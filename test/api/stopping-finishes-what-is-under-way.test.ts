@@ -11,7 +11,10 @@ test('a request under way is answered, a new one is not taken, and an idle conne
   await blocker.query('LOCK TABLE events IN ACCESS EXCLUSIVE MODE');
   const underWay = api.ask('POST', '/api/events', { json: anEvent('under-way') });
   await eventually(async () => {
-    const { rows } = await blocker.query("SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'events'::regclass");
+    const { rows } = await blocker.query(
+      `SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'events'::regclass
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+    );
     return rows.length > 0;
   });
 

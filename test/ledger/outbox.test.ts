@@ -98,7 +98,8 @@ test('a fact that changes nothing wakes nobody', async () => {
 });
 
 /** One waits for the lock, and another one behind it: both have read the same. */
-const bothWait = `EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'tuple' AND relation = 'workloads'::regclass)`;
+const bothWait = `EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'tuple' AND relation = 'workloads'::regclass
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))`;
 
 describe('sweeps', () => {
   /** Everything that is unsent is sent. */

@@ -10,10 +10,9 @@ import type { WorkloadView } from '../../contracts/workflow';
 import type { DecisionRecord, WorkloadRecord, WorkloadSummaryRecord } from '../../contracts/workload-record';
 import { admit } from '../../ledger/admission';
 import { Database } from '../../ledger/database';
-import { migrate } from '../../ledger/migrate';
 import type { UnsentWake } from '../../ledger/outbox';
 import { createToken } from '../../ledger/tokens';
-import { freshSchema } from './fresh-schema';
+import { freshLedgerSchema } from './fresh-schema';
 
 /** What tests look at in answers; each answer has some of it. */
 export interface AnswerBody extends WorkloadRecord {
@@ -76,9 +75,8 @@ export async function startTestApi(
     connection?: (own: { connectionString: string }) => object;
   } = {},
 ): Promise<TestApi> {
-  const schema = await freshSchema();
+  const schema = await freshLedgerSchema();
   const direct = new Database({ connection: schema.connection, maxConnections: 5 });
-  await migrate(direct);
   const db = options.connection ? new Database({ connection: options.connection(schema.connection) }) : direct;
   const wakes: UnsentWake[] = [];
   const log: string[] = [];

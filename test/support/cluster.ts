@@ -11,7 +11,6 @@ import { parsePolicy } from '../../domain/policy/parse';
 import type { LogLine } from '../../examples/simulated-opencrow/simulated-opencrow';
 import { findProcesses } from '../../ledger/background-process';
 import { Database } from '../../ledger/database';
-import { migrate } from '../../ledger/migrate';
 import { activatePolicy } from '../../ledger/policies';
 import { createToken } from '../../ledger/tokens';
 import { enrolWorker } from '../../ledger/enrol-worker';
@@ -19,7 +18,7 @@ import { openDataDir } from '../../workers/data-dir-lock';
 import { testEnvironment } from './environment';
 import { eventually } from './eventually';
 import { freshNamespace } from './fresh-namespace';
-import { freshSchema, type FreshSchema } from './fresh-schema';
+import { freshLedgerSchema, type FreshSchema } from './fresh-schema';
 import { historyText } from './history-text';
 import { policyText } from './policy';
 import { startWorkloadd, type ProcessEnd, type TestProcess } from './processes';
@@ -102,10 +101,9 @@ export class Cluster {
 
   /** Prepares everything and starts no process yet. */
   static async prepare(options: ClusterOptions): Promise<Cluster> {
-    const schema = await freshSchema();
+    const schema = await freshLedgerSchema();
     const namespace = options.temporal ? null : await freshNamespace();
     const db = new Database({ connection: schema.connection, maxConnections: 3 });
-    await migrate(db);
     const source = policyText(...options.rules);
     await activatePolicy(db, 'default', { source, hash: parsePolicy(source).policy.hash }, 'test');
     const { plaintext: token } = await createToken(db, { tenantId: 'default', name: 'test', scopes: ['admin'] });

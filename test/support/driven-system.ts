@@ -16,7 +16,6 @@ import { Database } from '../../ledger/database';
 import { recordIntent, reportWrite } from '../../ledger/deliveries';
 import { finishCommand } from '../../ledger/finish-command';
 import { recordLifecycle, type RecordedLifecycle } from '../../ledger/lifecycle';
-import { migrate } from '../../ledger/migrate';
 import { operate, type OperatorAction } from '../../ledger/operator-actions';
 import { unsentOf } from '../../ledger/outbox';
 import { activatePolicy } from '../../ledger/policies';
@@ -27,7 +26,7 @@ import { createControlWorker, type ControlWorker } from '../../workers/control-w
 import { exitedWith } from './envelopes';
 import { testEnvironment } from './environment';
 import { freshNamespace, type FreshNamespace } from './fresh-namespace';
-import { freshSchema, type FreshSchema } from './fresh-schema';
+import { freshLedgerSchema, type FreshSchema } from './fresh-schema';
 
 const silent = pino({ level: 'silent' });
 Runtime.install({ logger: new DefaultLogger('ERROR') });
@@ -65,9 +64,8 @@ export class DrivenSystem {
   ) {}
 
   static async start(policy: string, options: { poolWorker?: boolean } = {}): Promise<DrivenSystem> {
-    const [schema, namespace] = await Promise.all([freshSchema(), freshNamespace()]);
+    const [schema, namespace] = await Promise.all([freshLedgerSchema(), freshNamespace()]);
     const db = new Database({ connection: schema.connection });
-    await migrate(db);
     const compiled = parsePolicy(policy).policy;
     await activatePolicy(db, 'default', { source: policy, hash: compiled.hash }, 'test');
     const { plaintext } = await enrolWorker(db, {

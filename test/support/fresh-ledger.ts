@@ -22,7 +22,6 @@ import { recordIntent } from '../../ledger/deliveries';
 import type { FencedWrite } from '../../ledger/fenced-write';
 import type { LeaseRow } from '../../ledger/lease';
 import { recordLifecycle, type RecordedLifecycle } from '../../ledger/lifecycle';
-import { migrate } from '../../ledger/migrate';
 import { operate, type OperatorAction } from '../../ledger/operator-actions';
 import { activatePolicy } from '../../ledger/policies';
 import { dueLanes, pumpLane } from '../../ledger/pump';
@@ -31,7 +30,7 @@ import { enrolWorker } from '../../ledger/enrol-worker';
 import { authenticateWorker, type WorkerPrincipal } from '../../ledger/workers';
 import type { WorkloadRow } from '../../ledger/workload-row';
 import { eventually } from './eventually';
-import { freshSchema, type FreshSchema } from './fresh-schema';
+import { freshLedgerSchema, type FreshSchema } from './fresh-schema';
 import { policyText } from './policy';
 
 /** What a test says of the rule that decides its event; the rest is a plain dispatch to the test's pool. */
@@ -97,9 +96,8 @@ export class FreshLedger {
   ) {}
 
   static async open(options: { maxConnections?: number } = {}): Promise<FreshLedger> {
-    const schema = await freshSchema();
+    const schema = await freshLedgerSchema();
     const db = new Database({ connection: schema.connection, ...options });
-    await migrate(db);
     const ledger = new FreshLedger(schema, db);
     await ledger.putPolicy('{ id: all, when: "true", decision: dispatch }');
     return ledger;

@@ -10,6 +10,7 @@ import { openDataDir } from '../../workers/data-dir-lock';
 import type { DataDir } from '../../workers/data-dir-lock';
 import { startTemporalDevServer, stopTemporalDevServer } from '../../workers/temporal-dev-server';
 import type { TemporalDevServer } from '../../workers/temporal-dev-server';
+import { makeLedgerTemplate } from './fresh-schema';
 
 /** Not below a folder that only root may enter, and short enough for Unix sockets. */
 const RUNS = path.join(os.tmpdir(), `workloadd-test-${process.getuid?.() ?? 0}`);
@@ -43,6 +44,7 @@ export async function startTestServers(): Promise<TestServers> {
       ],
     }),
   ]);
+  await makeLedgerTemplate(postgres.url);
   return { dataDir, postgres, temporal };
 }
 
