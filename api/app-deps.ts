@@ -31,6 +31,8 @@ export interface ApiConfig {
   maxWaiters?: number;
   /** Life of a command's lease without a renewal, milliseconds. Default 30,000. */
   commandLeaseMs?: number;
+  /** Time between two heartbeats that workers are asked for, milliseconds. Default 15,000. */
+  heartbeatMs?: number;
   /** Callbacks, subscriptions and signed inbound webhooks. Default: none of them. */
   webhooks?: WebhookSettings;
 }

@@ -104,3 +104,14 @@ export type PoolState = (typeof POOL_STATES)[number];
 
 export const WORKER_STATES = ['pending', 'active', 'draining', 'paused', 'unhealthy', 'retired', 'revoked'] as const;
 export type WorkerState = (typeof WORKER_STATES)[number];
+
+/** What a worker's process has to do in each state; it learns it with its next heartbeat. */
+export const DUTIES = ['work', 'wait', 'drain', 'pause', 'stop'] as const;
+/**
+ * - `work`: take work
+ * - `wait`: take nothing new; what is held goes on
+ * - `drain`: take nothing new, finish what is held, then exit with 0
+ * - `pause`: take nothing new and renew nothing
+ * - `stop`: end what is held at once and exit
+ */
+export type WorkerDuty = (typeof DUTIES)[number];

@@ -1,9 +1,11 @@
 import { z } from 'zod';
 import type { OfferedCapability } from './capabilities';
 import { executionEnvelope, executionHandle, type ExecutionEnvelope, type ExecutionHandle } from './execution';
+import { schemaVersions } from './compatibility';
 import { storableText } from './ids';
+import { capabilitiesObject, region } from './managed-workers';
 import type { RunSpec } from './run';
-import { EXECUTORS, WORKER_STATES, type ExecutorKind, type WorkerState, type WorkloadState } from './terminology';
+import { DUTIES, EXECUTORS, WORKER_STATES, type ExecutorKind, type WorkloadState } from './terminology';
 import type { SourceEvent } from './events';
 
 /**
@@ -192,27 +194,41 @@ export interface LeaseOutcome {
   wait_ms: number | null;
 }
 
-/** `POST heartbeat`. */
+/** Time between two heartbeats that workers are asked for, milliseconds. */
+export const HEARTBEAT_EVERY_MS = 15_000;
+
+/** `POST heartbeat`. What it leaves out of its declarations (version to region) stays as it was declared before. */
 export const heartbeatRequest = z.strictObject({
+  /** Of the worker's program. */
   version: storableText(64).optional(),
+  /** Of the runtime that it drives. */
+  runtime_version: storableText(64).optional(),
+  /** Of this protocol. */
+  protocol_version: z.int().min(0).max(1_000_000).optional(),
+  /** What it can do, beside what its pool says that all its workers can. */
+  capabilities: capabilitiesObject.optional(),
+  /** Schemas of checkpoints that it reads. */
+  checkpoint_schemas: schemaVersions.optional(),
+  /** Versions of events that it reads and writes. */
+  event_contracts: schemaVersions.optional(),
+  region: region.optional(),
   current_load: z.number().int().min(0).max(10_000).optional(),
   /** What it offers to do. Absent in workers before version 0.2: OpenCrow alone. */
   executors: z.array(z.enum(EXECUTORS)).max(EXECUTORS.length).optional(),
-  active_work_ids: z.array(z.string().max(64)).max(500).optional(),
+  active_work_ids: z
+    .array(storableText(64).min(1))
+    .max(500)
+    .refine((list) => new Set(list).size === list.length, 'must hold each id once')
+    .optional(),
   last_error_code: storableText(64).optional(),
+  /** For people. What looks like a secret is taken out before it is kept. */
+  last_error_summary: storableText(1024).optional(),
+  /** Grows from heartbeat to heartbeat of one credential; one below the last is refused, `heartbeat.out_of_order`. */
   sequence: z.number().int().min(0).optional(),
   /** The worker saw its executor gone and back since it last said so: see `POST claims`. */
   executor_restarted: z.boolean().optional(),
 });
-export interface HeartbeatAnswer {
-  worker: {
-    worker_id: string;
-    pool_id: string;
-    status: WorkerState;
-    /** Deliveries this worker may have open at once. */
-    max_open_deliveries: number;
-  };
-}
+export type Heartbeat = Omit<z.infer<typeof heartbeatRequest>, 'executor_restarted'>;
 
 /** `GET /api/workers/{id}`: who am I. */
 export const workerSelf = z.object({
@@ -220,6 +236,19 @@ export const workerSelf = z.object({
     worker_id: z.string(),
     pool_id: z.string(),
     status: z.enum(WORKER_STATES),
+    /** Deliveries this worker may have open at once. */
     max_open_deliveries: z.number().int(),
   }),
 });
+
+/** Answer of `POST heartbeat`: what the worker is to do. */
+export const heartbeatAnswer = z.object({
+  worker: workerSelf.shape.worker.extend({
+    duty: z.enum(DUTIES),
+    /** Units that it holds yet: live leases and open deliveries of OpenCrow. */
+    open_work: z.int(),
+    /** When the next heartbeat is wanted, milliseconds. */
+    heartbeat_every_ms: z.int(),
+  }),
+});
+export type HeartbeatAnswer = z.infer<typeof heartbeatAnswer>;

@@ -1,4 +1,4 @@
-import type { WorkerState } from '../contracts/terminology';
+import type { WorkerDuty, WorkerState } from '../contracts/terminology';
 
 /** What can happen to a worker: what people order, and what the control plane finds. */
 export const WORKER_ORDERS = ['activate', 'pause', 'resume', 'drain', 'retire', 'revoke'] as const;
@@ -42,17 +42,6 @@ export function moveWorker(
   }
   return { to, changed: true };
 }
-
-/** What a worker's process has to do in each state; it learns it with its next heartbeat. */
-export const DUTIES = ['work', 'wait', 'drain', 'pause', 'stop'] as const;
-/**
- * - `work`: take work
- * - `wait`: take nothing new; what is held goes on
- * - `drain`: take nothing new, finish what is held, then exit with 0
- * - `pause`: take nothing new and renew nothing
- * - `stop`: end what is held at once and exit
- */
-export type WorkerDuty = (typeof DUTIES)[number];
 
 const DUTY: Record<WorkerState, WorkerDuty> = {
   pending: 'wait',

@@ -7,7 +7,7 @@ import { PROBLEMS, Problem, type ProblemCode } from '../contracts/problems';
 import { runSpec } from '../contracts/run';
 import { Secret } from '../contracts/secret';
 import { EXECUTORS, WORKLOAD_STATES, type WorkloadState } from '../contracts/terminology';
-import { type OverAnswer, workerSelf, type Claim } from '../contracts/worker-protocol';
+import { heartbeatAnswer, type Claim, type OverAnswer } from '../contracts/worker-protocol';
 
 /** The longest wait an answer can ask for, in milliseconds. */
 const MAX_RETRY_AFTER_MS = 600_000;
@@ -114,7 +114,11 @@ export const lifecycleAnswer = z.object({
   results: z.array(z.object({ effect: z.enum(LIFECYCLE_EFFECTS), state: z.string().optional() })),
 });
 
-export const heartbeatAnswer = workerSelf;
+/** Answer of `POST heartbeat`. An older api says neither what to do nor when. */
+export const heardAnswer = z.object({
+  worker: heartbeatAnswer.shape.worker.partial({ duty: true, open_work: true, heartbeat_every_ms: true }),
+});
+export type HeardAnswer = z.infer<typeof heardAnswer>;
 
 const problemDocument = z.object({
   code: z.string(),

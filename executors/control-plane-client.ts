@@ -5,7 +5,6 @@ import type { LifecycleRecord, LifecycleResults } from '../contracts/lifecycle';
 import type { Secret } from '../contracts/secret';
 import type {
   ClaimRequest,
-  HeartbeatAnswer,
   IntentGranted,
   LeaseOutcome,
   completeRequest,
@@ -15,7 +14,7 @@ import type {
 } from '../contracts/worker-protocol';
 import {
   claimAnswer,
-  heartbeatAnswer,
+  heardAnswer,
   intentAnswer,
   leaseOutcomeAnswer,
   lifecycleAnswer,
@@ -23,6 +22,7 @@ import {
   renewAnswer,
   problemFrom,
   type GrantedClaim,
+  type HeardAnswer,
   type Lease,
 } from './control-plane-answers';
 import { HttpExchange, type HttpAnswer } from './http-exchange';
@@ -148,13 +148,13 @@ export class ControlPlaneClient {
     throw new ControlPlaneUnavailable('lifecycle answer does not match its request', null);
   }
 
-  heartbeat(request: z.infer<typeof heartbeatRequest>): Promise<HeartbeatAnswer> {
-    return this.#call({ method: 'POST', path: 'heartbeat', answer: heartbeatAnswer, body: request });
+  heartbeat(request: z.infer<typeof heartbeatRequest>): Promise<HeardAnswer> {
+    return this.#call({ method: 'POST', path: 'heartbeat', answer: heardAnswer, body: request });
   }
 
   /** Who am I: pool and state of the worker that the credential belongs to. */
-  self(): Promise<HeartbeatAnswer> {
-    return this.#call({ method: 'GET', path: '', answer: heartbeatAnswer });
+  self(): Promise<HeardAnswer> {
+    return this.#call({ method: 'GET', path: '', answer: heardAnswer });
   }
 
   #lease<T>(lease: Lease, action: string, answer: z.ZodType<T>, body: unknown): Promise<T> {

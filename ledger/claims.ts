@@ -14,6 +14,7 @@ import { grantLease, grantResumption, type ClaimOptions } from './grant-lease';
 import { isLive, type LeaseRow } from './lease';
 import { noteExecutorRestart } from './executor-restart';
 import { takeProbe } from './suspect-slot';
+import { noteWorkerFailure } from './worker-failures';
 import type { WorkerPrincipal } from './workers';
 import { lockWorkload, type WorkloadRow } from './workload-row';
 
@@ -153,6 +154,7 @@ async function countFailedAttempt(
 ): Promise<WorkloadRow> {
   if (!lease || lease.closed_at !== null || lease.delivery !== null) return row;
   const detail = { worker_id: lease.worker_id, epoch: Number(lease.epoch), why: 'lease_ended_before_intent' };
+  await noteWorkerFailure(tx, row.workload_id, 'lease_ran_out');
   const change = await applyFact(
     tx,
     row,

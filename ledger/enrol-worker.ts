@@ -28,9 +28,10 @@ export async function enrolWorker(
   const credentialId = newBearerId();
   const secret = randomSecret();
   await db.transaction(async (tx) => {
-    await tx.query('INSERT INTO pools (pool_id, name, auto_activate) VALUES ($1, $1, true) ON CONFLICT DO NOTHING', [
-      enrolment.poolId,
-    ]);
+    await tx.query(
+      'INSERT INTO pools (pool_id, name, auto_activate, auto_recover) VALUES ($1, $1, true, true) ON CONFLICT DO NOTHING',
+      [enrolment.poolId],
+    );
     const [pool] = await tx.query<{ status: string }>('SELECT status FROM pools WHERE pool_id = $1', [
       enrolment.poolId,
     ]);

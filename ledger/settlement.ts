@@ -6,6 +6,7 @@ import { applyFact, type Change } from './change';
 import { commandRunOf, viewWith, type CommandRun } from './command-runs';
 import type { Database } from './database';
 import { markSuspect } from './suspect-slot';
+import { noteWorkerFailure } from './worker-failures';
 import { lockWorkload, type WorkloadRow } from './workload-row';
 
 /**
@@ -20,6 +21,7 @@ export async function settle(db: Database, workloadId: string, suspectBackoffMs:
     for (let row = locked; ;) {
       const run = await commandRunOf(tx, row);
       const due = dueFact(row, run);
+      if (due?.type === 'lease_expired') await noteWorkerFailure(tx, workloadId, 'command_lost');
       const change: Change | null = due && (await applyFact(tx, row, due, { actor: 'deadline', wake: false }));
       if (!change || change.row === row) return viewWith(row, run);
       if (isAwaitingExecutor(row.state) && change.path.includes('lost'))

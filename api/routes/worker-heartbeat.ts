@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { heartbeatRequest, workerSelf } from '../../contracts/worker-protocol';
+import { HEARTBEAT_EVERY_MS, heartbeatAnswer, heartbeatRequest } from '../../contracts/worker-protocol';
 import { noteExecutorRestart } from '../../ledger/executor-restart';
 import { heartbeat } from '../../ledger/worker-heartbeat';
 import { route } from '../route';
@@ -14,21 +14,22 @@ export const heartbeatRoute = route({
   operationId: 'postHeartbeat',
   tag,
   summary: 'I am alive',
+  description:
+    'Answers what the worker is to do. A worker that is silent becomes `unhealthy`; a pending one of a pool that activates its ' +
+    'workers becomes active.',
   access: { kind: 'worker', scope: 'heartbeat' },
   params,
   body: { 'application/json': heartbeatRequest },
-  answers: { 200: { description: 'The state the worker should be in.', schema: workerSelf } },
+  answers: { 200: { description: 'The state the worker is in, and what it is to do.', schema: heartbeatAnswer } },
+  problems: ['heartbeat.out_of_order', 'worker.version_incompatible'],
   handle: async ({ deps, principal, body }) => {
     if (body.executor_restarted) await deps.db.transaction((tx) => noteExecutorRestart(tx, principal.workerId));
-    const standing = await heartbeat(deps.db, principal.workerId, {
-      version: body.version,
-      currentLoad: body.current_load,
-      lastErrorCode: body.last_error_code,
-      executors: body.executors,
-    });
+    const { workerId, poolId } = principal;
+    const standing = await heartbeat(deps.db, principal, body);
+    const everyMs = deps.config?.heartbeatMs ?? HEARTBEAT_EVERY_MS;
     return {
       status: 200,
-      body: { worker: { worker_id: principal.workerId, pool_id: principal.poolId, ...standing } },
+      body: { worker: { worker_id: workerId, pool_id: poolId, ...standing, heartbeat_every_ms: everyMs } },
     };
   },
 });

@@ -144,7 +144,15 @@ test('what cannot be a workload is not found, and what cannot be stored is refus
 test('a heartbeat tells the state, and an operator sees the worker', async () => {
   const answer = await post('heartbeat', { version: '1.2.3', current_load: 1, active_work_ids: [], sequence: 1 });
   expect(answer.body).toEqual({
-    worker: { worker_id: 'w1', pool_id: 'default', status: 'active', max_open_deliveries: 100 },
+    worker: {
+      worker_id: 'w1',
+      pool_id: 'default',
+      status: 'active',
+      max_open_deliveries: 100,
+      duty: 'work',
+      open_work: expect.any(Number),
+      heartbeat_every_ms: 15_000,
+    },
   });
   const operator = await api.newToken(['operator']);
   const { text } = await api.ask('GET', '/api/admin/workers', { token: operator });

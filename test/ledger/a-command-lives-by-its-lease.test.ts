@@ -282,7 +282,7 @@ test('a command is served only by a worker that offers its backend', async () =>
   const worker = await ledger.enrol();
   const workId = await ledger.admitted({ ...NODE, pool: worker.poolId });
   const reasonAfter = async (executors: ExecutorKind[] | undefined): Promise<string> => {
-    await heartbeat(ledger.db, worker.workerId, { executors });
+    await heartbeat(ledger.db, worker, { executors });
     await noteCapacity(ledger.db, 0);
     return (await ledger.workload(workId)).reason;
   };

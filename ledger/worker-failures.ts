@@ -1,0 +1,24 @@
+import type { Queryable } from './database';
+
+/**
+ * How a worker ended a lease before its work was done:
+ * - `lease_ran_out`: before the intent, which costs the unit an attempt
+ * - `command_lost`: while its command was under way
+ */
+export type WorkerFailure = 'lease_ran_out' | 'command_lost';
+
+/** So many failures of a worker within the window make it unhealthy. */
+export const MOST_FAILURES = 3;
+export const FAILURE_WINDOW = "interval '10 minutes'";
+
+/**
+ * Notes that a unit's open lease ended through its worker, in the transaction that says so of the unit and before it closes the
+ * lease. Each lease counts once, whoever finds it first. What a unit's own deadline ended is no failure of its worker.
+ */
+export async function noteWorkerFailure(tx: Queryable, workId: string, why: WorkerFailure): Promise<void> {
+  await tx.query(
+    `INSERT INTO worker_failures (work_id, epoch, worker_id, why)
+     SELECT work_id, epoch, worker_id, $2 FROM leases WHERE work_id = $1 AND closed_at IS NULL ON CONFLICT DO NOTHING`,
+    [workId, why],
+  );
+}
