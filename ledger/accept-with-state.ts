@@ -4,6 +4,7 @@ import { canonicalJson } from '../domain/identity';
 import type { Accepted } from './accept';
 import { acceptBatch, acceptTogether } from './accept-batch';
 import type { Database, Queryable } from './database';
+import { notingDenials } from './denials';
 import {
   lockState,
   meets,
@@ -34,21 +35,22 @@ export interface PageOutcome {
 
 /**
  * Accepts a page's events and moves the source's state on, both or nothing. Problems: `state.precondition_failed` when somebody
- * else moved the state, `event.conflict`, `state.too_many_keys`.
+ * else moved the state, `event.conflict`, `quota.exceeded`, `entitlement.lapsed`, `state.too_many_keys`.
  *
  * A page whose answer was lost is posted again with the old condition. It is told from a lost race by what it says: if the state
  * has just this value and the ledger all of these events, all that was asked for is so already.
  */
 export async function acceptWithState(db: Database, page: Page, actor: string): Promise<PageOutcome> {
   const { events, state, condition, value } = page;
-  return db.transaction(async (tx) => {
+  const accept = async (tx: Queryable): Promise<PageOutcome> => {
     const locked = await lockState(tx, state);
     if (!meets(locked, condition)) return committedBefore(tx, locked, page, actor);
     const accepted = await acceptTogether(tx, state.tenantId, events, actor, '/events');
     const { version } = await writeState(tx, locked, value, actor);
     debugPoint('batch-uncommitted');
     return { accepted, version, replayed: false };
-  });
+  };
+  return notingDenials(db, { tenantId: state.tenantId, actor }, () => db.transaction(accept));
 }
 
 /** Without events nothing tells the caller's own commit from another's, so it is a lost race. */

@@ -9,6 +9,7 @@ import type { WorkloadTerms } from '../domain/workload-progress';
 import { recordGrants } from './capability-grants';
 import type { LaneSpec } from '../domain/lane-specs';
 import { noteAbsorbed } from './absorbed';
+import { ADMISSION_IS_LIMITED, enterWithinLimits, type Admitted } from './admission-charges';
 import { applyFact } from './change';
 import { commandRunOf, viewWith } from './command-runs';
 import type { Database, Queryable } from './database';
@@ -47,19 +48,26 @@ export async function admit(db: Database, evaluate: Evaluate, workloadId: string
     const row = await lockWorkload(tx, workloadId);
     if (!row || row.state !== 'accepted') return row && viewWith(row, await commandRunOf(tx, row));
 
-    const { event, policy } = await readCase(tx, row);
+    const { event, policy, limited } = await readCase(tx, row);
     const evaluation = policy ? await evaluate(policy, event, row.tenant_id) : NO_POLICY;
     const specs = await lockLanesOf(tx, row, evaluation);
     const held = await claimKey(tx, row, evaluation);
     const holder = held !== null && (await bypassesDedupe(tx, row, held)) ? null : held;
-    const entered = holder === null ? await enterLanes(tx, row, evaluation, specs) : droppedFor(holder);
-    const { decision, reason, absorbedBy, lanes, gate } = entered;
+    const enter = (): Promise<Entered> => enterLanes(tx, row, evaluation, specs);
+    const columns = dispatchColumns(evaluation);
+    const entered =
+      holder !== null
+        ? droppedFor(holder)
+        : limited
+          ? await enterWithinLimits(tx, row, columns.pool_id, enter)
+          : { ...(await enter()), refusal: null };
+    const { decision, reason, absorbedBy, lanes, gate, refusal } = entered;
     if (holder !== null) await noteAbsorbed(tx, row.workload_id, holder, 'dropped');
 
     await recordDecision(tx, row, { policy, evaluation, decision, reason, holder: absorbedBy, lanes });
     if (decision === evaluation.decision) await recordGrants(tx, row, evaluation.grants);
-    const admitted = { ...row, ...dispatchColumns(evaluation), lanes };
-    const change = await applyFact(
+    const admitted = { ...row, ...columns, lanes };
+    const { row: after } = await applyFact(
       tx,
       admitted,
       { type: 'admitted', decision, reason, gate },
@@ -69,25 +77,43 @@ export async function admit(db: Database, evaluate: Evaluate, workloadId: string
         detail: { decision, rule: evaluation.ruleId, policy_hash: policy?.hash ?? null },
       },
     );
+    const stands = refusal ? await refuse(tx, after, refusal) : after;
     debugPoint('admit-uncommitted');
-    return viewOf(change.row);
+    return viewOf(stands);
   });
 }
 
-const droppedFor = (holder: string): Entered => ({
+/** What policy dispatches and there is no room for ends here. */
+async function refuse(
+  tx: Queryable,
+  row: WorkloadRow,
+  refusal: NonNullable<Admitted['refusal']>,
+): Promise<WorkloadRow> {
+  const { reason, detail } = refusal;
+  const change = await applyFact(tx, row, { type: 'undeliverable', reason }, { actor: 'policy', wake: false, detail });
+  return change.row;
+}
+
+const droppedFor = (holder: string): Admitted => ({
   decision: 'duplicate',
   reason: 'dedupe_key_held',
   absorbedBy: holder,
   lanes: null,
   gate: null,
+  refusal: null,
 });
 
 async function readCase(
   tx: Queryable,
   row: WorkloadRow,
-): Promise<{ event: SourceEvent; policy: PolicyInForce | null }> {
-  const [read] = await tx.query<{ body: string | null; version: number | null; policy_hash: string | null }>(
-    `SELECT e.body, p.version, p.policy_hash FROM events e
+): Promise<{ event: SourceEvent; policy: PolicyInForce | null; limited: boolean }> {
+  const [read] = await tx.query<{
+    body: string | null;
+    version: number | null;
+    policy_hash: string | null;
+    limited: boolean;
+  }>(
+    `SELECT e.body, p.version, p.policy_hash, ${ADMISSION_IS_LIMITED} AS limited FROM events e
      JOIN tenants t USING (tenant_id)
      LEFT JOIN policies p ON p.tenant_id = t.tenant_id AND p.version = t.active_policy_version
      WHERE e.workload_id = $1`,
@@ -95,10 +121,10 @@ async function readCase(
   );
   if (!read?.body) throw new Error(`event of ${row.workload_id} has no body`);
   const event = JSON.parse(read.body) as SourceEvent;
-  const { version, policy_hash: hash } = read;
-  if (version === null || hash === null) return { event, policy: null };
+  const { version, policy_hash: hash, limited } = read;
+  if (version === null || hash === null) return { event, policy: null, limited };
   const source = async (): Promise<string> => (await policyVersion(tx, row.tenant_id, version))!.source;
-  return { event, policy: { version, hash, source } };
+  return { event, policy: { version, hash, source }, limited };
 }
 
 /** Claims the rule's dedupe key; null when it is claimed (or none is needed), else the workload that holds it. */

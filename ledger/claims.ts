@@ -65,7 +65,7 @@ async function tryClaim(
   }
   const counted = await countFailedAttempt(tx, row!, lease, principal);
   if (counted.state !== 'queued') return { refusal: notNeeded(counted) };
-  const full = noCapacity(facts) ?? (await chargeClaim(tx, counted, facts));
+  const full = noCapacity(facts) ?? (await chargeClaim(tx, counted, facts, principal.workerId));
   if (full) return { refusal: full };
   if (facts.suspect) await takeProbe(tx, principal.workerId);
   return { claim: await grantLease(tx, counted, lease, principal, options) };

@@ -31,7 +31,7 @@ const ID_CHARS = 256 - 'replay::'.length - 24;
 /**
  * Posts a past event again, as an event of its own that is linked with the first. It is decided anew, by the policy that is
  * active then. `workload.state_conflict` while the original is open (`lost` counts as ended), `replay.body_pruned` once its
- * body is gone. A callback address is not taken over: whoever waited there has had its answer.
+ * body is gone, `entitlement.lapsed`. Limits count it and do not refuse it. A callback address is not taken over: whoever waited there has had its answer.
  */
 export async function replayWithin(tx: Queryable, order: ReplayOrder): Promise<Replayed> {
   // The lock keeps the pruning of bodies out.
@@ -52,7 +52,7 @@ export async function replayWithin(tx: Queryable, order: ReplayOrder): Promise<R
   if (!stored?.body)
     throw new Problem('replay.body_pruned', 'The event’s body is no longer kept: post the event anew.');
   const event = newEvent(JSON.parse(stored.body) as SourceEvent);
-  const { workloadId } = await acceptEvent(tx, order.tenantId, event, order.actor);
+  const { workloadId } = await acceptEvent(tx, order.tenantId, event, order.actor, true);
   await link(tx, row, workloadId, order);
   return { workloadId, event };
 }

@@ -1,6 +1,7 @@
 import { LEASED_EXECUTORS } from '../contracts/terminology';
 import { forgetUseKeys } from './capability-authorize';
 import type { Queryable } from './database';
+import { pruneQuotas } from './quotas';
 import { forgetDeletedStates } from './source-state-queries';
 import { pruneWebhooks } from './webhook-messages';
 
@@ -139,5 +140,6 @@ export async function prune(db: Queryable, retention: Retention, limit = 1000): 
   const states = await forgetDeletedStates(db, retention.noiseDays, limit);
   const webhooks = await pruneWebhooks(db, retention.noiseDays, limit);
   const uses = await forgetUseKeys(db, retention.noiseDays, limit);
-  return bodies.length + keys.length + strangers.length + states + webhooks + uses;
+  const quotas = await pruneQuotas(db, limit);
+  return bodies.length + keys.length + strangers.length + states + webhooks + uses + quotas;
 }

@@ -66,7 +66,13 @@ export const postEventBatch = route({
       .meta({ items: { $ref: '#/components/schemas/CloudEvent' } }),
   },
   answers: { 200: { description: 'One result per event.', schema: batchAnswer } },
-  problems: ['event.conflict', 'state.precondition_failed', 'state.too_many_keys'],
+  problems: [
+    'event.conflict',
+    'quota.exceeded',
+    'entitlement.lapsed',
+    'state.precondition_failed',
+    'state.too_many_keys',
+  ],
   handle: async ({ deps, principal, body, raw }) => {
     if (Array.isArray(body)) {
       const events = body.map((each) => item(() => fromCloudEvent(each)));

@@ -5,6 +5,7 @@ import { decisionRecord } from '../../contracts/workload-record';
 import { debugPoint } from '../../domain/debug-point';
 import { acceptEvent, type Accepted } from '../../ledger/accept';
 import { acceptTogether } from '../../ledger/accept-batch';
+import { notingDenials } from '../../ledger/denials';
 import type { TokenPrincipal } from '../../ledger/tokens';
 import { acceptedAnswer, answerOf, batchResult, wakeFor } from '../accepted';
 import type { RouteDeps } from '../app-deps';
@@ -53,7 +54,14 @@ const postEvent = route({
       headers: { Location: 'The workload' },
     },
   },
-  problems: ['event.conflict', 'callback.forbidden_host', 'callback.limit', 'webhook.not_configured'],
+  problems: [
+    'event.conflict',
+    'quota.exceeded',
+    'entitlement.lapsed',
+    'callback.forbidden_host',
+    'callback.limit',
+    'webhook.not_configured',
+  ],
   handle: async ({ deps, principal, headers, raw, response }) => {
     const { isBatch, events } = readEvents(raw, await readBytes(raw, response));
     if (isBatch) return acceptAllOf(deps, principal, events);
@@ -67,8 +75,10 @@ const postEvent = route({
 });
 
 async function acceptAllOf(deps: RouteDeps, principal: TokenPrincipal, events: PostedEvent[]): Promise<RouteAnswer> {
-  const accepted = await deps.db.transaction((tx) =>
-    acceptTogether(tx, principal.tenantId, events, `token:${principal.tokenId}`),
+  const { tenantId } = principal;
+  const actor = `token:${principal.tokenId}`;
+  const accepted = await notingDenials(deps.db, { tenantId, actor }, () =>
+    deps.db.transaction((tx) => acceptTogether(tx, tenantId, events, actor)),
   );
   for (const [index, each] of accepted.entries()) wakeFor(deps, principal, events[index]!, each);
   return { status: 200, body: { results: accepted.map((each) => ({ status: 202, ...answerOf(each) })) } };

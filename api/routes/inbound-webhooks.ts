@@ -6,6 +6,7 @@ import { externalId } from '../../contracts/ids';
 import { Problem } from '../../contracts/problems';
 import { secretsInForce, webhookSecret } from '../../domain/webhooks/secrets';
 import { acceptEvent, type Accepted } from '../../ledger/accept';
+import { notingDenials } from '../../ledger/denials';
 import { onceForKey } from '../../ledger/idempotency';
 import { closeEndpoint, endpointOf, openEndpoint, type WebhookEndpoint } from '../../ledger/webhook-endpoints';
 import { acceptedAnswer, answerOf, wakeFor } from '../accepted';
@@ -93,6 +94,8 @@ const receiveRoute = route({
     'webhook.signature_invalid',
     'auth.backoff',
     'event.conflict',
+    'quota.exceeded',
+    'entitlement.lapsed',
     'idempotency.conflict',
     'callback.forbidden_host',
     'callback.limit',
@@ -161,10 +164,13 @@ async function accept(
     fingerprint: createHash('sha256').update(bytes).digest('hex'),
   };
   let accepted: Accepted | null = null;
-  const { status, answer, replayed } = await onceForKey(deps.db, request, async (tx) => {
-    accepted = await acceptEvent(tx, tenantId, event, `webhook:${id}`);
-    return { status: 202, answer: JSON.stringify(answerOf(accepted)) };
-  });
+  const actor = `webhook:${id}`;
+  const { status, answer, replayed } = await notingDenials(deps.db, { tenantId, actor }, () =>
+    onceForKey(deps.db, request, async (tx) => {
+      accepted = await acceptEvent(tx, tenantId, event, actor);
+      return { status: 202, answer: JSON.stringify(answerOf(accepted)) };
+    }),
+  );
   if (accepted && !replayed) wakeFor(deps, { tenantId }, event, accepted);
   return { status, body: answer, ...(replayed && { headers: { 'Idempotent-Replayed': 'true' } }) };
 }

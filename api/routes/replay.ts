@@ -41,7 +41,7 @@ const replayRoute = route({
   headers: idempotencyHeaders,
   body: { 'application/json': replayOrder },
   answers: { 202: { description: 'Accepted.', schema: replayAnswer, headers: { Location: 'The new workload' } } },
-  problems: ['workload.state_conflict', 'replay.body_pruned', 'idempotency.conflict'],
+  problems: ['workload.state_conflict', 'replay.body_pruned', 'entitlement.lapsed', 'idempotency.conflict'],
   handle: async ({ deps, principal, params: { workload_id }, headers, body }) => {
     const { tenantId, tokenId } = principal;
     const { reason, bypass_dedupe: bypassDedupe } = body;
