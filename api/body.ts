@@ -15,15 +15,20 @@ const utf8 = new TextDecoder('utf-8', { fatal: true });
 export async function readBody(
   request: Request,
   response: Response,
-  declared: NonNullable<Route['body']>,
-  maxBytes?: number,
+  { body: declared, bodyIsOptional, maxBodyBytes }: Route & { body: NonNullable<Route['body']> },
 ): Promise<unknown> {
-  const mediaType = mediaTypeOf(request.headers['content-type'] ?? '', Object.keys(declared));
-  const text = decodeUtf8(await readBytes(request, response, maxBytes));
+  const hasNone = bodyIsOptional === true && isWithoutBody(request);
+  const mediaType = mediaTypeOf(hasNone ? JSON_TYPE : (request.headers['content-type'] ?? ''), Object.keys(declared));
+  const text = hasNone ? '{}' : decodeUtf8(await readBytes(request, response, maxBodyBytes));
   const parsed = declared[mediaType]!.safeParse(/[/+]json$/.test(mediaType) ? parseStrictJson(text) : text);
   if (parsed.success) return parsed.data;
   throw problemFromZod(parsed.error);
 }
+
+const JSON_TYPE = 'application/json';
+
+const isWithoutBody = ({ headers }: Request): boolean =>
+  headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0;
 
 /** Reads a request's body as it came; one that is too large or compressed is refused. */
 export async function readBytes(request: Request, response: Response, maxBytes = MAX_BODY_BYTES): Promise<Buffer> {

@@ -84,7 +84,7 @@ function answering(declared: Route, deps: RouteDeps): RequestHandler {
   const handle = declared.handle as (request: object) => Promise<RouteAnswer> | RouteAnswer;
   return async (request, response) => {
     const fields = readFields(request, declared);
-    const body = declared.body && (await readBody(request, response, declared.body, declared.maxBodyBytes));
+    const body = declared.body && (await readBody(request, response, { ...declared, body: declared.body }));
     const principal = response.locals.principal as Principal;
     await send(response, await handle({ deps, principal, ...fields, body, raw: request, response }));
   };

@@ -53,7 +53,7 @@ function pathOf(declared: Route): RouteConfig {
       ...(headers && { headers }),
       ...(body && {
         body: {
-          required: true,
+          required: declared.bodyIsOptional !== true,
           content: Object.fromEntries(Object.entries(body).map(([type, schema]) => [type, { schema }])),
         },
       }),

@@ -78,6 +78,8 @@ interface RouteSpec<
   query?: Q;
   headers?: H;
   body?: B;
+  /** A request without a body is taken as one with `{}`. Default false. */
+  bodyIsOptional?: boolean;
   /** Of a route that reads its body itself (`readBytes`): what that may be, for the documentation. */
   ownBody?: BodyByMediaType;
   /** Bytes of the body, at most. Default 256 KiB. */

@@ -1,8 +1,10 @@
 import { Problem } from '../contracts/problems';
 import type { Secret } from '../contracts/secret';
-import type { WorkerScope, WorkerState } from '../contracts/terminology';
-import { formatBearer, newBearerId, randomSecret, secretHash } from '../domain/secret';
-import type { Database } from './database';
+import type { PoolState, WorkerState } from '../contracts/terminology';
+import type { Database, Queryable } from './database';
+import { addWorker } from './register-worker';
+import { issueCredential } from './worker-credentials';
+import { orderWorker } from './worker-orders';
 
 export interface Enrolment {
   workerId: string;
@@ -10,69 +12,69 @@ export interface Enrolment {
   displayName?: string;
   /** Open deliveries this worker may have at once. Default 1: OpenCrow runs one at a time and its inbox cannot be recalled. */
   maxOpenDeliveries?: number;
-  /** Life of the credential in days. Default 90. */
-  ttlDays?: number;
   actor: string;
 }
 
-const DEFAULT_SCOPES: WorkerScope[] = ['heartbeat', 'work.claim', 'work.renew', 'work.write'];
-
 /**
- * Enrols a worker in a pool (which is made when it does not exist) and issues its credential, shown this once. A worker that
- * is already enrolled in that pool gets a further credential. Problems: `worker.wrong_pool`, `worker.revoked`, `pool.not_active`.
+ * Enrols a worker in a pool (which is made when it does not exist) and issues its credential for 90 days, shown this once. It is active from
+ * then on. A worker that is already enrolled in that pool gets a further credential. Problems: `worker.wrong_pool`,
+ * `worker.retired`, `worker.revoked`, `pool.not_active`, `capacity.pool_workers`.
  */
 export async function enrolWorker(
   db: Database,
-  enrolment: Enrolment,
+  { workerId, poolId, displayName, maxOpenDeliveries, actor }: Enrolment,
 ): Promise<{ credentialId: string; plaintext: Secret }> {
-  const credentialId = newBearerId();
-  const secret = randomSecret();
-  await db.transaction(async (tx) => {
-    await tx.query(
-      'INSERT INTO pools (pool_id, name, auto_activate, auto_recover) VALUES ($1, $1, true, true) ON CONFLICT DO NOTHING',
-      [enrolment.poolId],
-    );
-    const [pool] = await tx.query<{ status: string }>('SELECT status FROM pools WHERE pool_id = $1', [
-      enrolment.poolId,
-    ]);
-    if (pool?.status !== 'active') throw new Problem('pool.not_active', `Pool ${enrolment.poolId} is ${pool?.status}.`);
-    await tx.query(
-      `INSERT INTO workers (worker_id, pool_id, display_name, status, max_open_deliveries)
-       VALUES ($1, $2, $3, 'active', $4) ON CONFLICT (worker_id) DO NOTHING`,
-      [
-        enrolment.workerId,
-        enrolment.poolId,
-        enrolment.displayName ?? enrolment.workerId,
-        enrolment.maxOpenDeliveries ?? 1,
-      ],
-    );
-    const [worker] = await tx.query<{ pool_id: string; status: WorkerState }>(
-      'SELECT pool_id, status FROM workers WHERE worker_id = $1 FOR UPDATE',
-      [enrolment.workerId],
-    );
-    refuseUnlessUsable(worker!, enrolment);
-    if (enrolment.maxOpenDeliveries !== undefined) {
-      await tx.query('UPDATE workers SET max_open_deliveries = $2 WHERE worker_id = $1', [
-        enrolment.workerId,
-        enrolment.maxOpenDeliveries,
-      ]);
+  const { credential, plaintext } = await db.transaction(async (tx) => {
+    await makePool(tx, poolId, actor);
+    const wish = {
+      worker_id: workerId,
+      pool_id: poolId,
+      display_name: displayName ?? workerId,
+      max_open_deliveries: maxOpenDeliveries,
+    };
+    // The lock of the pool is not taken before one of a worker that others may hold.
+    const isNew = (await workerOf(tx, workerId)) === undefined && (await addWorker(tx, wish, { actor }));
+    if (isNew) await orderWorker(tx, workerId, 'activate', { actor, reason: 'enrolled' });
+    else refuseUnlessUsable((await workerOf(tx, workerId))!, workerId, poolId);
+    if (maxOpenDeliveries !== undefined && !isNew) {
+      await tx.query('UPDATE workers SET max_open_deliveries = $2 WHERE worker_id = $1', [workerId, maxOpenDeliveries]);
     }
-    await tx.query(
-      `WITH issued AS (
-         INSERT INTO worker_credentials (credential_id, worker_id, token_hash, scopes, expires_at)
-         VALUES ($1::text, $2::text, $3, $4, clock_timestamp() + $5::float8 * interval '1 day')
-       )
-       INSERT INTO audit (type, actor, detail)
-       VALUES ('worker.credential_issued', $6, jsonb_build_object('worker_id', $2::text, 'credential_id', $1::text))`,
-      [credentialId, enrolment.workerId, secretHash(secret), DEFAULT_SCOPES, enrolment.ttlDays ?? 90, enrolment.actor],
-    );
+    return issueCredential(tx, workerId, {}, { actor });
   });
-  return { credentialId, plaintext: formatBearer('oww', credentialId, secret) };
+  return { credentialId: credential.credential_id, plaintext };
 }
 
-function refuseUnlessUsable(worker: { pool_id: string; status: WorkerState }, { workerId, poolId }: Enrolment): void {
+const makePool = (tx: Queryable, poolId: string, actor: string): Promise<unknown> =>
+  tx.query(
+    `WITH made AS (
+       INSERT INTO pools (pool_id, name, auto_activate, auto_recover) VALUES ($1, $1, true, true)
+       ON CONFLICT DO NOTHING RETURNING *
+     )
+     INSERT INTO audit (type, actor, detail)
+     SELECT 'pool.created', $2, jsonb_build_object('pool_id', pool_id, 'mode', mode, 'status', status) FROM made`,
+    [poolId, actor],
+  );
+
+interface Enrolled {
+  pool_id: string;
+  status: WorkerState;
+  pool_status: PoolState;
+}
+
+async function workerOf(tx: Queryable, workerId: string): Promise<Enrolled | undefined> {
+  const [worker] = await tx.query<Enrolled>(
+    `SELECT w.pool_id, w.status, p.status AS pool_status FROM workers w JOIN pools p USING (pool_id) WHERE worker_id = $1`,
+    [workerId],
+  );
+  return worker;
+}
+
+function refuseUnlessUsable(worker: Enrolled, workerId: string, poolId: string): void {
   if (worker.pool_id !== poolId) {
     throw new Problem('worker.wrong_pool', `Worker ${workerId} belongs to pool ${worker.pool_id}.`);
+  }
+  if (worker.pool_status !== 'active') {
+    throw new Problem('pool.not_active', `Pool ${poolId} is ${worker.pool_status}.`);
   }
   if (worker.status === 'revoked' || worker.status === 'retired') {
     throw new Problem(`worker.${worker.status}`, `Worker ${workerId} is ${worker.status}; enrol another id.`);

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { Problem } from '../contracts/problems';
-import { workloadId } from '../contracts/ids';
+import { storableText, workloadId } from '../contracts/ids';
 
 /** The last workload of a page. */
 export interface ListCursor {
@@ -24,9 +24,24 @@ export function decodeCursor(text: string): ListCursor {
   if (parts.success && isTimeText(parts.data[0])) {
     return { acceptedAt: parts.data[0], workloadId: parts.data[1] };
   }
-  throw new Problem('request.invalid', 'The cursor is none that this service has given.', {
+  throw foreign();
+}
+
+const foreign = (): Problem =>
+  new Problem('request.invalid', 'The cursor is none that this service has given.', {
     errors: [{ pointer: '/query/cursor', detail: 'is not a cursor of this list' }],
   });
+
+const keysOf = (count: number) => z.array(storableText(256)).length(count);
+
+/** An opaque text for the last entry of a page of a list that is sorted by texts. */
+export const encodeKeys = (...keys: string[]): string => Buffer.from(JSON.stringify(keys)).toString('base64url');
+
+/** The inverse of {@link encodeKeys} for `count` keys; anything else is the problem `request.invalid`. */
+export function decodeKeys(text: string, count: number): string[] {
+  const keys = keysOf(count).safeParse(parseJson(Buffer.from(text, 'base64url').toString('utf8')));
+  if (keys.success) return keys.data;
+  throw foreign();
 }
 
 /** Whether a text begins with a day and time that there are; `Date.parse` takes the 30th of February, which the ledger refuses. */

@@ -31,13 +31,9 @@ export async function orderWorker(
   tx: Queryable,
   workerId: string,
   move: WorkerMove,
-  { actor, reason, force = false, owner = null }: WorkerOrderContext,
+  { actor, reason, force = false, owner }: WorkerOrderContext,
 ): Promise<WorkerMoved> {
-  const [worker] = await tx.query<{ status: WorkerState }>(
-    'SELECT status FROM workers WHERE worker_id = $1 AND ($2::text IS NULL OR tenant_id = $2) FOR UPDATE',
-    [workerId, owner],
-  );
-  if (!worker) throw new Problem('not_found', 'No such worker.');
+  const worker = await lockWorkerRow(tx, workerId, owner);
   const moved = moveWorker(worker.status, move);
   if ('forbidden' in moved) {
     throw new Problem('worker.state_conflict', `The worker cannot be moved by ${move}: ${moved.forbidden}.`, {
@@ -58,6 +54,21 @@ export async function orderWorker(
     [workerId, moved.to, reason ?? null, worker.status, actor],
   );
   return { status: moved.to, previous: worker.status, changed: true };
+}
+
+/** A worker's row under its lock; `now` is the ledger's clock. Another tenant's worker than `owner`'s is `not_found`. */
+export async function lockWorkerRow(
+  tx: Queryable,
+  workerId: string,
+  owner: string | null | undefined,
+): Promise<{ status: WorkerState; now: Date }> {
+  const [worker] = await tx.query<{ status: WorkerState; now: Date }>(
+    `SELECT status, clock_timestamp() AS now FROM workers
+     WHERE worker_id = $1 AND ($2::text IS NULL OR tenant_id = $2) FOR UPDATE`,
+    [workerId, owner ?? null],
+  );
+  if (!worker) throw new Problem('not_found', 'No such worker.');
+  return worker;
 }
 
 async function refuseWhileLeased(tx: Queryable, workerId: string): Promise<void> {

@@ -12,7 +12,15 @@ export interface WorkerPrincipal {
   scopes: WorkerScope[];
 }
 
-/** Who a worker credential speaks for; null when it is unknown, revoked or expired, or its worker is retired or revoked. */
+/** Compared with where there is no credential, so that a known id takes no longer than an unknown one. */
+const NO_HASH = Buffer.alloc(32);
+/** How exact `last_used_at` is: a credential that is used all the time costs one write in this time. */
+const USE_NOTED_EVERY_MS = 60_000;
+
+/**
+ * Who a worker credential speaks for; null when it is unknown, revoked or expired, or its worker is retired or revoked, and nobody
+ * can tell which.
+ */
 export async function authenticateWorker(db: Queryable, bearer: string): Promise<WorkerPrincipal | null> {
   const parsed = parseBearer(bearer);
   if (parsed?.prefix !== 'oww') return null;
@@ -24,13 +32,17 @@ export async function authenticateWorker(db: Queryable, bearer: string): Promise
     scopes: WorkerScope[];
     token_hash: Buffer;
     live: boolean;
+    use_noted: boolean;
   }>(
     `SELECT w.worker_id, w.pool_id, w.status, w.max_open_deliveries, c.scopes, c.token_hash,
+       coalesce(c.last_used_at > clock_timestamp() - $2::float8 * interval '1 millisecond', false) AS use_noted,
        c.revoked_at IS NULL AND c.expires_at > clock_timestamp() AND w.status NOT IN ('retired', 'revoked') AS live
      FROM worker_credentials c JOIN workers w USING (worker_id) WHERE c.credential_id = $1`,
-    [parsed.id],
+    [parsed.id, USE_NOTED_EVERY_MS],
   );
-  if (!row || !matchesHash(parsed.secret, row.token_hash) || !row.live) return null;
+  const matches = matchesHash(parsed.secret, row?.token_hash ?? NO_HASH);
+  if (!row || !matches || !row.live) return null;
+  if (!row.use_noted) await noteUse(db, parsed.id);
   return {
     workerId: row.worker_id,
     poolId: row.pool_id,
@@ -40,6 +52,13 @@ export async function authenticateWorker(db: Queryable, bearer: string): Promise
     scopes: row.scopes,
   };
 }
+
+const noteUse = (db: Queryable, credentialId: string): Promise<unknown> =>
+  db.query(
+    `UPDATE worker_credentials SET last_used_at = clock_timestamp() WHERE credential_id = $1
+       AND (last_used_at IS NULL OR last_used_at <= clock_timestamp() - $2::float8 * interval '1 millisecond')`,
+    [credentialId, USE_NOTED_EVERY_MS],
+  );
 
 /** Days until a credential expires; negative once it has, or when there is none. */
 export async function credentialDaysLeft(db: Queryable, credentialId: string): Promise<number> {

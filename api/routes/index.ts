@@ -1,6 +1,9 @@
 import { z } from 'zod';
 import { openApiDocument } from '../openapi';
 import { route, type Route } from '../route';
+import { adminCredentialRoutes } from './admin-credentials';
+import { adminPoolRoutes } from './admin-pools';
+import { adminWorkerOrderRoutes } from './admin-worker-orders';
 import { adminWorkerRoutes } from './admin-workers';
 import { artifactRoutes } from './artifacts';
 import { auditRoutes } from './audit';
@@ -57,7 +60,10 @@ export const ROUTES: readonly Route[] = [
   ...workerRoutes,
   ...leaseRoutes,
   ...outputRoutes,
+  ...adminPoolRoutes,
   ...adminWorkerRoutes,
+  ...adminWorkerOrderRoutes,
+  ...adminCredentialRoutes,
   ...whoamiRoutes,
   ...healthRoutes,
   ...metricsRoutes,

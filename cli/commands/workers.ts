@@ -19,15 +19,15 @@ export async function runWorkerEnroll(config: ConfigOf<'worker enroll'>, output:
 
 /** `workloadd workers list` */
 export async function runWorkersList(config: ConfigOf<'workers list'>): Promise<void> {
-  const workers = await withLedger(config, listWorkers);
+  const workers = await withLedger(config, (db) => listWorkers(db));
   const rows = workers.map((worker) => [
     worker.worker_id,
     worker.pool_id,
     worker.status,
     (worker.executors ?? ['opencrow']).join(','),
     `${worker.open_deliveries}/${worker.max_open_deliveries}`,
-    worker.last_heartbeat_at?.toISOString() ?? 'never',
-    worker.suspect_since ? `since ${worker.suspect_since.toISOString()}` : '-',
+    worker.last_heartbeat_at ?? 'never',
+    worker.suspect_since ? `since ${worker.suspect_since}` : '-',
     worker.version ?? '-',
   ]);
   console.log(table(['WORKER', 'POOL', 'STATE', 'OFFERS', 'OPEN', 'HEARTBEAT', 'SUSPECT', 'VERSION'], rows));
@@ -40,7 +40,7 @@ export async function runClearSuspect(
   reason: string,
 ): Promise<void> {
   const outcome = await withLedger(config, async (db) => {
-    const known = (await listWorkers(db)).some((worker) => worker.worker_id === workerId);
+    const known = (await listWorkers(db, { workerId })).length > 0;
     return known ? trustAgain(db, workerId, reason, 'cli') : null;
   });
   if (!outcome)

@@ -20,7 +20,8 @@ const filled = (path: string): string =>
   path
     .replace('{workload_id}', `wl_${'a'.repeat(32)}`)
     .replace('{work_id}', `wl_${'a'.repeat(32)}`)
-    .replace('{worker_id}', 'w1');
+    // Orders to a worker that there is would be carried out.
+    .replace('{worker_id}', path.startsWith('/api/admin/') ? 'nobody' : 'w1');
 const call = (method: string, path: string, token: string | null) =>
   api.ask(method.toUpperCase(), filled(path), { token, ...(method === 'get' ? {} : { json: {} }) });
 

@@ -47,7 +47,7 @@ const LEADS: Record<WorkerState, Partial<Record<WorkerMove, WorkerState>>> = {
 };
 
 const order = (workerId: string, move: WorkerMove, more: { force?: boolean; owner?: string } = {}) =>
-  ledger.db.transaction((tx) => orderWorker(tx, workerId, move, { actor: 'test', reason: 'because', ...more }));
+  ledger.db.transaction((tx) => orderWorker(tx, workerId, move, { actor: 'admin', reason: 'because', ...more }));
 
 async function workerIn(status: WorkerState): Promise<string> {
   const { workerId } = await ledger.enrol({ pool: 'one' });
@@ -64,7 +64,7 @@ const statusOf = async (workerId: string): Promise<WorkerState> => {
 
 const told = (workerId: string) =>
   ledger.db.query<{ type: string; detail: Record<string, unknown> }>(
-    `SELECT type, detail FROM audit WHERE detail->>'worker_id' = $1 AND type <> 'worker.credential_issued' ORDER BY seq`,
+    `SELECT type, detail FROM audit WHERE detail->>'worker_id' = $1 AND actor = 'admin' ORDER BY seq`,
     [workerId],
   );
 

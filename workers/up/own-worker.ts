@@ -71,7 +71,7 @@ async function validCredential(options: OwnWorkerOptions): Promise<Secret> {
   const file = path.join(dataDir, 'worker.credential');
   const stored = existsSync(file) ? readFileSync(file, 'utf8').trim() : '';
   const principal = await authenticateWorker(db, stored);
-  const worker = (await listWorkers(db)).find((each) => each.worker_id === principal?.workerId);
+  const worker = principal && (await listWorkers(db, { workerId: principal.workerId }))[0];
   const isAsWanted =
     worker?.worker_id === workerId && worker.pool_id === poolId && worker.max_open_deliveries === maxOpenDeliveries;
   if (principal && isAsWanted && (await credentialDaysLeft(db, principal.credentialId)) > RENEW_BELOW_DAYS) {
