@@ -6,6 +6,7 @@ const DENIALS: Partial<Record<ProblemCode, string>> = {
   'quota.exceeded': 'quota.denied',
   'capacity.tenant': 'capacity.denied',
   'capacity.pool': 'capacity.denied',
+  'capacity.pool_workers': 'capacity.denied',
   'capacity.worker': 'capacity.denied',
   'entitlement.lapsed': 'entitlement.denied',
 };

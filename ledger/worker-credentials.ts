@@ -143,24 +143,6 @@ export async function revokeCredential(
   });
 }
 
-/** Tells the audit of credentials that have expired, once each and {@link MAX_LISTED} at a time; how many it told of. */
-export async function noteExpiredCredentials(db: Queryable, actor: string): Promise<number> {
-  const noted = await db.query(
-    `WITH expired AS (
-       UPDATE worker_credentials SET expiry_noted_at = clock_timestamp() WHERE credential_id IN (
-         SELECT credential_id FROM worker_credentials
-         WHERE revoked_at IS NULL AND expiry_noted_at IS NULL AND expires_at <= clock_timestamp()
-         ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
-       ) RETURNING credential_id, worker_id, expires_at
-     )
-     INSERT INTO audit (tenant_id, type, actor, detail)
-     SELECT w.tenant_id, 'worker.credential_expired', $1, jsonb_build_object('worker_id', w.worker_id, 'pool_id', w.pool_id,
-       'credential_id', e.credential_id, 'expires_at', e.expires_at) FROM expired e JOIN workers w USING (worker_id) RETURNING 1`,
-    [actor, MAX_LISTED],
-  );
-  return noted.length;
-}
-
 const noSuchCredential = (): Problem => new Problem('not_found', 'No such credential.');
 
 async function lockLiveWorker(tx: Queryable, workerId: string, owner: string | null | undefined) {

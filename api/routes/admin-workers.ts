@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { externalId } from '../../contracts/ids';
 import { heartbeatRecord, newWorker, workerRecord } from '../../contracts/managed-workers';
 import { WORKER_STATES } from '../../contracts/terminology';
+import { notingDenials } from '../../ledger/denials';
 import { decodeKeys, encodeKeys } from '../../ledger/list-cursor';
 import { registerWorker } from '../../ledger/register-worker';
 import { trustAgain } from '../../ledger/suspect-slot';
@@ -74,10 +75,12 @@ const registerRoute = route({
     const { tenantId } = principal;
     const fingerprint = JSON.stringify(body);
     const asked = { tenantId, route: `POST ${PATH}`, key: headers['Idempotency-Key'], fingerprint };
-    return maybeOnce(deps, asked, async (tx) => ({
-      status: 201,
-      body: { worker: await registerWorker(tx, body, adminOf(principal)) },
-    }));
+    return notingDenials(deps.db, { tenantId, actor: adminOf(principal).actor }, () =>
+      maybeOnce(deps, asked, async (tx) => ({
+        status: 201,
+        body: { worker: await registerWorker(tx, body, adminOf(principal)) },
+      })),
+    );
   },
 });
 

@@ -50,7 +50,8 @@ const order = (worker: Worker, move: WorkerMove) =>
 const audited = async (worker: Worker, type: string): Promise<Record<string, unknown>[]> =>
   (
     await api.db.query<{ detail: Record<string, unknown> }>(
-      "SELECT detail FROM audit WHERE type = $1 AND detail ->> 'worker_id' = $2 ORDER BY seq",
+      `SELECT detail FROM audit WHERE type = $1 AND detail ->> 'worker_id' = $2
+         AND detail ->> 'reason' IS DISTINCT FROM 'enrolled' ORDER BY seq`,
       [type, worker.id],
     )
   ).map(({ detail }) => detail);

@@ -53,7 +53,7 @@ async function stands(workerId: string): Promise<{ status: WorkerState; reason: 
 const audited = async (type: string): Promise<Record<string, unknown>[]> =>
   (
     await ledger.db.query<{ detail: Record<string, unknown> }>(
-      'SELECT detail FROM audit WHERE type = $1 AND seq > $2 ORDER BY seq',
+      "SELECT detail FROM audit WHERE type = $1 AND seq > $2 AND detail ->> 'reason' IS DISTINCT FROM 'enrolled' ORDER BY seq",
       [type, mark],
     )
   ).map(({ detail }) => detail);
