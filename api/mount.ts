@@ -69,7 +69,7 @@ function requestLimit(perMinute: number): RequestHandler {
     windowMs: 60_000,
     limit: perMinute,
     skip: (_request, { locals }: Response) =>
-      perMinute === 0 || locals.actor === undefined || (locals.route as string).includes('/leases/'),
+      perMinute === 0 || locals.actor === undefined || /\/(leases|work)\/\{work_id\}\//.test(locals.route as string),
     keyGenerator: (_request, response: Response) => response.locals.actor as string,
     standardHeaders: 'draft-8',
     legacyHeaders: false,

@@ -34,6 +34,24 @@ export function jsonProblem(value: unknown, depth: number): string | null {
   }
 }
 
+/** Any JSON, kept as it came: at most `maxBytes` of it in UTF-8, finite safe numbers, 64 levels, 10,000 items an array. */
+export const boundedJson = (maxBytes: number) =>
+  z
+    .unknown()
+    .transform((value, context): JsonValue => {
+      const problem =
+        value === undefined
+          ? 'is missing'
+          : (jsonProblem(value, 0) ??
+            (new TextEncoder().encode(JSON.stringify(value)).length > maxBytes
+              ? `is larger than ${maxBytes / 1024} KiB`
+              : null));
+      if (problem === null) return value as JsonValue;
+      context.addIssue({ code: 'custom', message: problem });
+      return z.NEVER;
+    })
+    .meta({ description: `Any JSON, at most ${maxBytes / 1024} KiB.` });
+
 /**
  * A JSON object, kept as it came (keys such as `__proto__` included): finite safe numbers, at most 64 levels deep,
  * at most 10,000 items an array.

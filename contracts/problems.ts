@@ -50,6 +50,7 @@ export const PROBLEMS = {
   'idempotency.content_mismatch': 409,
   'sequence.not_monotonic': 409,
   'checkpoint.version_stale': 409,
+  'work.limit_reached': 409,
   'state.too_many_keys': 409,
   'artifacts.gone': 410,
   'state.precondition_failed': 412,

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { jsonProblem, type JsonValue } from './events';
+import { boundedJson } from './events';
 import { externalId } from './ids';
 
 /** Bytes of a value as JSON in UTF-8, at most. */
@@ -9,22 +9,7 @@ export const MAX_STATE_KEYS = 1000;
 /** Versions of a key that are kept, the present one included. */
 export const KEPT_STATE_VERSIONS = 20;
 
-/** Any JSON, kept as it came: at most 64 KiB, finite safe numbers, 64 levels, 10,000 items an array. */
-const stateValue = z
-  .unknown()
-  .transform((value, context): JsonValue => {
-    const problem =
-      value === undefined
-        ? 'is missing'
-        : (jsonProblem(value, 0) ??
-          (new TextEncoder().encode(JSON.stringify(value)).length > MAX_STATE_BYTES
-            ? `is larger than ${MAX_STATE_BYTES / 1024} KiB`
-            : null));
-    if (problem === null) return value as JsonValue;
-    context.addIssue({ code: 'custom', message: problem });
-    return z.NEVER;
-  })
-  .meta({ description: 'Any JSON, at most 64 KiB.' });
+const stateValue = boundedJson(MAX_STATE_BYTES);
 
 /** `PUT /api/sources/{source}/state/{key}`. */
 export const stateWrite = z.strictObject({ value: stateValue }).meta({ id: 'SourceStateWrite' });

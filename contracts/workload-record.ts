@@ -14,6 +14,7 @@ import {
   WORKLOAD_STATES,
 } from './terminology';
 import { callbackRecord } from './webhooks';
+import { commandRecord, RUN_ENDS } from './work-writes';
 
 /** What the API shows of a workload. Times are RFC 3339 in UTC, judged by the ledger's clock. */
 
@@ -120,6 +121,8 @@ const deliveryRecord = z
     target: executionHandle.nullable(),
     /** The execution envelope, in its own spelling; null while it runs and for OpenCrow. */
     execution: executionEnvelope.nullable(),
+    /** How managed work ended by its worker's word; null before, and of other executors. */
+    run: z.object({ status: z.enum(RUN_ENDS), code: code.nullable(), summary: z.string().nullable() }).nullable(),
     /** What it left, by name. */
     artifacts: z.array(artifactRecord),
   })
@@ -224,6 +227,8 @@ export const workloadRecord = workloadSummary
     absorbed: z.array(absorbedEvent),
     /** In order; at most the newest 1,000, as `lifecycle` and `timeline` are. */
     deliveries: z.array(deliveryRecord),
+    /** Commands of its session and where they stand, by their sequence; at most 1,000. */
+    commands: z.array(commandRecord),
     /** In the order received. */
     lifecycle: z.array(lifecycleReport),
     /** The audit rows of the workload, in order. */

@@ -31,6 +31,7 @@ export const DEBUG_POINTS = [
   'pump-uncommitted',
   'pump-committed',
   'output-written',
+  'work-write-committed',
 ] as const;
 export type DebugPoint = (typeof DEBUG_POINTS)[number];
 

@@ -42,8 +42,11 @@ export interface WorkloadProgress {
   terms: WorkloadTerms;
 }
 
-/** How a command ended by its worker's own report. `refused`: it was not run. `lost`: nobody knows whether it was. */
-export type ExecutedOutcome = 'completed' | 'failed' | 'refused' | 'lost';
+/**
+ * How work ended by its worker's own report. `refused`: it was not run. `lost`: nobody knows whether it was. `aborted`: its worker gave
+ * managed work up.
+ */
+export type ExecutedOutcome = 'completed' | 'failed' | 'aborted' | 'refused' | 'lost';
 
 /** A thing that happened, or that somebody asked for. */
 export type Fact =

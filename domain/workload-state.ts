@@ -145,7 +145,7 @@ function ended(progress: WorkloadProgress, status: TerminalStatus, now: number, 
   return orAgain(progress, moved(progress, status, `executor_${status}`, now, verdict), status, now);
 }
 
-/** The worker that ran a command says how it ended; of a cancelled one, that it is over. */
+/** The worker that ran it says how the work ended; of a cancelled one, that it is over. */
 function executed(
   progress: WorkloadProgress,
   { delivery, outcome, reason, ranBefore = false }: Extract<Fact, { type: 'executed' }>,

@@ -30,6 +30,15 @@ export async function fenced<T>(
   });
 }
 
+/** Refuses a report of an end unless its lease holds; of a cancelled workload it is also heard under the lease that the cancel closed. */
+export function refuseUnlessHeld(row: WorkloadRow, lease: LeaseRow | null, write: FencedWrite): void {
+  const stale = staleness(lease, write.principal.workerId, write.leaseToken);
+  const cancelled = stale === 'closed' && row.state === 'cancelled' && row.may_still_run;
+  if (stale !== null && !(cancelled && lease!.delivery === row.delivery)) {
+    throw new StaleLease(stale, lease, write.leaseToken);
+  }
+}
+
 /** Runs a write under the workload's lock, whatever its lease says; a {@link StaleLease} that it throws leaves an audit row. */
 export async function underLock<T>(
   db: Database,

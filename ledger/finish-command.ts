@@ -14,9 +14,8 @@ import { secretHash } from '../domain/secret';
 import { completeArtifacts } from './artifacts';
 import { applyFact } from './change';
 import type { Database, Queryable } from './database';
-import { underLock, type FencedWrite } from './fenced-write';
-import { StaleLease, staleness, type LeaseRow } from './lease';
-import { waitMs, type WorkloadRow } from './workload-row';
+import { refuseUnlessHeld, underLock, type FencedWrite } from './fenced-write';
+import { outcomeOf, type WorkloadRow } from './workload-row';
 
 /**
  * Takes a worker's report of how its command ended: keeps the envelope, and decides the workload by it. Under a lease that holds;
@@ -24,7 +23,7 @@ import { waitMs, type WorkloadRow } from './workload-row';
  */
 export async function finishCommand(db: Database, write: FencedWrite, report: FinishRequest): Promise<LeaseOutcome> {
   return underLock(db, write, 'finish', async (tx, row, lease) => {
-    if (await isRepeat(tx, write, report.envelope)) return standing(row);
+    if (await isRepeat(tx, write, report.envelope)) return outcomeOf(row);
     refuseUnlessHeld(row, lease, write);
     if (lease!.delivery === null || !isCommandExecutor(row.executor)) {
       throw new Problem('workload.state_conflict', 'No command was begun under this lease.', {
@@ -49,11 +48,9 @@ export async function finishCommand(db: Database, write: FencedWrite, report: Fi
         },
       },
     );
-    return standing(change.row);
+    return outcomeOf(change.row);
   });
 }
-
-const standing = (row: WorkloadRow): LeaseOutcome => ({ state: row.state, wait_ms: waitMs(row) });
 
 /** The same report came before under the same lease, which may be another's by now. */
 async function isRepeat(
@@ -66,14 +63,6 @@ async function isRepeat(
     [workId, secretHash(leaseToken), principal.workerId],
   );
   return known?.execution === JSON.stringify(envelope);
-}
-
-function refuseUnlessHeld(row: WorkloadRow, lease: LeaseRow | null, write: FencedWrite): void {
-  const stale = staleness(lease, write.principal.workerId, write.leaseToken);
-  const cancelled = stale === 'closed' && row.state === 'cancelled' && row.may_still_run;
-  if (stale !== null && !(cancelled && lease!.delivery === row.delivery)) {
-    throw new StaleLease(stale, lease, write.leaseToken);
-  }
 }
 
 async function refuseUnlessItsRun(tx: Queryable, row: WorkloadRow, envelope: ExecutionEnvelope): Promise<void> {

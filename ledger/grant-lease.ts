@@ -6,12 +6,12 @@ import type { RunSpec } from '../contracts/run';
 import type { Secret } from '../contracts/secret';
 import type { Claim } from '../contracts/worker-protocol';
 import { COMMAND_LEASE_MS, hasRunner } from '../domain/execution/command-lease';
-import { randomSecret, secretHash } from '../domain/secret';
+import { secretHash } from '../domain/secret';
 import { runnerCallbackPath, runnerCallbackSecret } from '../domain/webhooks/secrets';
 import { mintCapability } from './capability-grants';
 import { absorbedForClaim } from './absorbed';
 import type { Queryable } from './database';
-import { isLive, type LeaseRow } from './lease';
+import { isLive, newLeaseToken, type LeaseRow } from './lease';
 import type { WorkerPrincipal } from './workers';
 import type { WorkloadRow } from './workload-row';
 
@@ -104,8 +104,8 @@ async function writeLease(
     resumes: number | null;
   },
 ): Promise<WrittenLease> {
-  const token = randomSecret();
   const epoch = previous ? Number(previous.epoch) + 1 : 1;
+  const token = newLeaseToken(epoch);
   const [written] = await tx.query<{
     expires_at: Date;
     ttl_ms: number;

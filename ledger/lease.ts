@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Problem } from '../contracts/problems';
 import type { LeaseStatus } from '../domain/lease-end';
-import { matchesHash } from '../domain/secret';
+import { matchesHash, randomSecret } from '../domain/secret';
 import type { Queryable } from './database';
 
 export interface LeaseRow {
@@ -20,6 +20,15 @@ export interface LeaseRow {
   /** How often the unit was claimed, those given back before work began not counted. */
   attempt: number;
   now: Date;
+}
+
+/** A new token of an epoch: the epoch in it is for the audit alone, what counts is the hash of the whole. */
+export const newLeaseToken = (epoch: number): string => `olt_${epoch}_${randomSecret()}`;
+
+/** The epoch that a token names; null for one that does not say, as those of earlier versions. */
+function epochOf(token: string): number | null {
+  const named = /^olt_([1-9][0-9]{0,14})_[A-Za-z0-9_-]{43}$/.exec(token)?.[1];
+  return named === undefined ? null : Number(named);
 }
 
 export async function leaseOf(tx: Queryable, workId: string): Promise<LeaseRow | null> {
@@ -43,16 +52,18 @@ export function staleness(lease: LeaseRow | null, workerId: string, token: strin
 export class StaleLease extends Problem {
   constructor(
     readonly staleness: string,
-    current: LeaseRow | null,
+    current: Pick<LeaseRow, 'epoch' | 'delivery'> | null,
     presented: string,
   ) {
     const delivery = current?.delivery ?? null;
     super('lease.stale', `The lease token does not hold (${staleness}).`, { extra: { staleness, delivery } });
-    this.currentEpoch = current?.epoch ?? null;
+    this.currentEpoch = current && Number(current.epoch);
+    this.presentedEpoch = epochOf(presented);
     this.presentedTokenHash = createHash('sha256').update(presented).digest('hex').slice(0, 16);
   }
   readonly presentedTokenHash: string;
-  readonly currentEpoch: string | null;
+  readonly currentEpoch: number | null;
+  readonly presentedEpoch: number | null;
 }
 
 /** Refused writes of one worker and tenant that are recorded a minute; of more nothing new would be learnt. */
@@ -74,6 +85,7 @@ export async function recordStaleWrite(
       JSON.stringify({
         write: write.kind,
         why: write.stale.staleness,
+        presented_epoch: write.stale.presentedEpoch,
         current_epoch: write.stale.currentEpoch,
         presented_token: write.stale.presentedTokenHash,
       }),

@@ -10,6 +10,7 @@ import { FLOW_COLUMNS, flowOf, type FlowColumns } from './flow-record';
 import { decodeCursor, encodeCursor } from './list-cursor';
 import { REPLAY_COLUMNS, replayRecordOf } from './replay-record';
 import { CALLBACKS_OF_WORKLOAD } from './webhook-records';
+import { COMMANDS_COLUMN } from './work-writes/command-records';
 import type { WorkloadRow } from './workload-row';
 import { summaryOf } from './workload-summary';
 
@@ -81,6 +82,7 @@ interface StoredRecord extends WorkloadRow, FlowColumns {
   decision_record: StoredDecision | null;
   capabilities: StoredCapabilities | null;
   deliveries: StoredDelivery[];
+  commands: WorkloadRecord['commands'];
   lifecycle: (Omit<WorkloadRecord['lifecycle'][number], 'error' | 'reply_suppressed'> & { record: string })[];
   timeline: WorkloadRecord['timeline'];
   replay_of: WorkloadRecord['replay_of'];
@@ -98,8 +100,11 @@ SELECT w.*, ${FLOW_COLUMNS},
   (SELECT coalesce(json_agg(d ORDER BY d.number), '[]') FROM (
      SELECT number, delivery_id, executor, worker_id, pool_id, epoch, intent_at, write, written_at, status, started_at,
        ended_at, executor_instance, executor_attempt, double_execution, suspect_since, target,
-       execution,${ARTIFACTS_COLUMN}
+       execution,
+       CASE WHEN run_status IS NOT NULL THEN json_build_object('status', run_status, 'code', run_code, 'summary', run_summary) END AS run,
+       ${ARTIFACTS_COLUMN}
      FROM deliveries WHERE workload_id = w.workload_id ORDER BY number DESC LIMIT $3) d) AS deliveries,
+  ${COMMANDS_COLUMN},
   (SELECT coalesce(json_agg(l ORDER BY l.seq), '[]') FROM (
      SELECT seq, delivery_id, delivery_number, event_id, status, occurred_at, received_at, worker_id, effect, note, record
      FROM lifecycle_events WHERE workload_id = w.workload_id ORDER BY seq DESC LIMIT $3) l) AS lifecycle,
@@ -141,6 +146,11 @@ export async function workloadRecordOf(
         created_at: utc(artifact.created_at),
         deleted_at: utc(artifact.deleted_at),
       })),
+    })),
+    commands: row.commands.map((command) => ({
+      ...command,
+      recorded_at: utc(command.recorded_at),
+      updated_at: utc(command.updated_at),
     })),
     lifecycle: row.lifecycle.map(lifecycleOf),
     timeline: row.timeline.map(({ seq, at, type, actor, detail }) => ({ seq, at: utc(at), type, actor, detail })),

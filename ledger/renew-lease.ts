@@ -60,7 +60,7 @@ export async function renewLease(
       throw new Problem('workload.state_conflict', why, { extra: { state: row.state } });
     }
     if (renewal.target) await keepTarget(tx, row, write, renewal.target);
-    const started = renewal.running === true && row.state === 'delivered' ? await start(tx, row, write) : null;
+    const started = renewal.running === true && row.state === 'delivered' ? await startWork(tx, row, write) : null;
     const now = started ?? row;
     const [renewed] = await tx.query<{ expires_at: Date; ttl_ms: number; runner_done: boolean }>(
       `WITH renewed AS (
@@ -87,7 +87,8 @@ export async function renewLease(
   });
 }
 
-async function start(tx: Queryable, row: WorkloadRow, write: FencedWrite): Promise<WorkloadRow> {
+/** Notes that work that was handed over has begun. Its workflow must hear of it. */
+export async function startWork(tx: Queryable, row: WorkloadRow, write: FencedWrite): Promise<WorkloadRow> {
   const fact = { type: 'lifecycle', delivery: row.delivery, status: 'running' } as const;
   const change = await applyFact(tx, row, fact, { actor: `worker:${write.principal.workerId}`, wake: true });
   await tx.query(

@@ -4,6 +4,7 @@ import type { Queryable } from './database';
 import { pruneQuotas } from './quotas';
 import { forgetDeletedStates } from './source-state-queries';
 import { pruneWebhooks } from './webhook-messages';
+import { pruneWorkWrites } from './work-writes/retention';
 
 /**
  * Wakes open workloads whose deadline passed `graceMs` ago and whose workflow did not act: its history may be lost, or
@@ -104,7 +105,7 @@ export async function noteCapacity(db: Queryable, waitedMs: number, limit = 500)
 }
 
 export interface Retention {
-  /** Event bodies of ended workloads, and commands filled in from them, go after this many days; identity hashes stay. */
+  /** Event bodies of ended workloads, commands filled in from them, and what their workers wrote under their leases, go after this many days; identity hashes stay. */
   bodyDays: number;
   /**
    * Idempotency keys, deleted source state, lifecycle records of unknown ids, ended webhooks and their URLs are forgotten after
@@ -141,5 +142,6 @@ export async function prune(db: Queryable, retention: Retention, limit = 1000): 
   const webhooks = await pruneWebhooks(db, retention.noiseDays, limit);
   const uses = await forgetUseKeys(db, retention.noiseDays, limit);
   const quotas = await pruneQuotas(db, limit);
-  return bodies.length + keys.length + strangers.length + states + webhooks + uses + quotas;
+  const written = await pruneWorkWrites(db, retention.bodyDays, limit);
+  return bodies.length + keys.length + strangers.length + states + webhooks + uses + quotas + written;
 }

@@ -1,5 +1,6 @@
 import type { Requirements } from '../contracts/requirements';
 import type { DeadlineKind, ExecutorKind, Gate, WorkloadState } from '../contracts/terminology';
+import type { LeaseOutcome } from '../contracts/worker-protocol';
 import type { WorkloadView } from '../contracts/workflow';
 import { fairnessKey } from '../domain/identity';
 import type { LaneSpec } from '../domain/lane-specs';
@@ -97,6 +98,9 @@ export const waitMs = (row: Pick<WorkloadRow, 'closed' | 'deadline_at' | 'opens_
   const at = Math.min(row.deadline_at.getTime(), row.opens_at?.getTime() ?? Infinity);
   return Math.max(0, at - row.now.getTime());
 };
+
+/** What a worker is told of where its workload stands. */
+export const outcomeOf = (row: WorkloadRow): LeaseOutcome => ({ state: row.state, wait_ms: waitMs(row) });
 
 export function viewOf(row: WorkloadRow): WorkloadView {
   return {

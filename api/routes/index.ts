@@ -23,6 +23,7 @@ import { runnerCallbackRoutes } from './runner-callbacks';
 import { sourceStateRoutes } from './source-state';
 import { subscriptionRoutes } from './subscriptions';
 import { whoamiRoutes } from './whoami';
+import { workWriteRoutes } from './work-writes';
 import { heartbeatRoute } from './worker-heartbeat';
 import { workerRoutes } from './workers';
 import { workloadRoutes } from './workloads';
@@ -60,6 +61,7 @@ export const ROUTES: readonly Route[] = [
   ...workerRoutes,
   ...leaseRoutes,
   ...outputRoutes,
+  ...workWriteRoutes,
   ...adminPoolRoutes,
   ...adminWorkerRoutes,
   ...adminWorkerOrderRoutes,

@@ -32,7 +32,8 @@ export const leaseAccess = { kind: 'worker', scope: 'work.write' } as const;
 /** An envelope quotes the whole command three times, and JSON may spell a byte of it in seven. */
 const MAX_FINISH_BYTES = 3 * 1024 * 1024;
 
-const outcomeAnswer = z
+/** Where the workload of a lease stands. */
+export const outcomeAnswer = z
   .object({
     state: z.enum(WORKLOAD_STATES),
     /** Milliseconds until the workload's next deadline. */

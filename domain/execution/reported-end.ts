@@ -9,7 +9,7 @@ import { commandLine } from './evidence';
 
 /** What a worker's report of a command's end comes to. */
 export interface ReportedEnd {
-  outcome: ExecutedOutcome;
+  outcome: Exclude<ExecutedOutcome, 'aborted'>;
   /** Stable code of why. */
   reason: string;
 }

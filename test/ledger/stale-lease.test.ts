@@ -35,7 +35,8 @@ async function expectStale(kind: string, write: FencedWrite, why: string): Promi
   expect(await standing(write.workId)).toEqual(before);
   const rows = await ledger.audit(write.workId, 'lease.stale_write_rejected');
   expect(rows).toHaveLength(known + 1);
-  const epoch = (await ledger.lease(write.workId))?.epoch ?? null;
+  const lease = await ledger.lease(write.workId);
+  const epoch = lease && Number(lease.epoch);
   expect(rows.at(-1)).toMatchObject({
     actor: `worker:${write.principal.workerId}`,
     detail: { write: kind, why, current_epoch: epoch },

@@ -1,0 +1,96 @@
+import { Problem } from '../../contracts/problems';
+import type { RunEnd, RunStatusRequest } from '../../contracts/work-writes';
+import type { LeaseOutcome } from '../../contracts/worker-protocol';
+import { secretHash } from '../../domain/secret';
+import { applyFact } from '../change';
+import type { Database, Queryable } from '../database';
+import { fenced, refuseUnlessHeld, underLock, type FencedWrite } from '../fenced-write';
+import { startWork } from '../renew-lease';
+import { outcomeOf, type WorkloadRow } from '../workload-row';
+
+export interface RunReported {
+  answer: LeaseOutcome;
+  /** The workload's row, when its workflow must hear of it. */
+  wake: WorkloadRow | null;
+}
+
+const OUTCOME = { completed: 'completed', failed: 'failed', cancelled: 'aborted' } as const;
+const KIND = 'run-status';
+
+/**
+ * Takes a managed worker's word for how its work stands. Its end decides the workload, once: under a lease that holds, of a cancelled
+ * workload also under the one the cancel closed. The same end again is answered and changes nothing.
+ */
+export async function reportRun(db: Database, write: FencedWrite, report: RunStatusRequest): Promise<RunReported> {
+  const { status } = report;
+  if (status === 'running') {
+    return fenced(db, write, KIND, async (tx, row, lease) => {
+      refuseUnlessManaged(row, lease.delivery);
+      const started = row.state === 'delivered' ? await startWork(tx, row, write) : null;
+      return { answer: outcomeOf(started ?? row), wake: started };
+    });
+  }
+  return underLock(db, write, KIND, async (tx, row, lease) => {
+    if (await isRepeat(tx, write, report)) return { answer: outcomeOf(row), wake: null };
+    refuseUnlessHeld(row, lease, write);
+    refuseUnlessManaged(row, lease!.delivery);
+    await keep(tx, row, write, { ...report, status });
+    const fact = {
+      type: 'executed',
+      delivery: row.delivery,
+      outcome: OUTCOME[status],
+      reason: `run_${status}`,
+    } as const;
+    const change = await applyFact(tx, row, fact, {
+      actor: `worker:${write.principal.workerId}`,
+      wake: true,
+      detail: { status, code: report.code ?? null },
+    });
+    return { answer: outcomeOf(change.row), wake: change.row };
+  });
+}
+
+function refuseUnlessManaged(row: WorkloadRow, delivery: number | null): void {
+  if (delivery !== null && row.executor === 'managed') return;
+  const why = delivery === null ? 'No intent is recorded under this lease.' : `The work is ${row.executor}'s.`;
+  throw new Problem('workload.state_conflict', why, { extra: { state: row.state } });
+}
+
+/** The same end came before under the same lease, which may be another's by now; another end is a conflict. */
+async function isRepeat(
+  tx: Queryable,
+  { workId, leaseToken, principal }: FencedWrite,
+  { status, code, summary }: RunStatusRequest,
+): Promise<boolean> {
+  const [known] = await tx.query<{ run_status: RunEnd | null; run_code: string | null; run_summary: string | null }>(
+    'SELECT run_status, run_code, run_summary FROM deliveries WHERE workload_id = $1 AND finished_by = $2 AND worker_id = $3',
+    [workId, secretHash(leaseToken), principal.workerId],
+  );
+  if (!known) return false;
+  if (known.run_status !== status) {
+    throw new Problem('workload.state_conflict', `Its end was reported: ${known.run_status}.`, {
+      extra: { kept_status: known.run_status },
+    });
+  }
+  if (known.run_code !== (code ?? null) || known.run_summary !== (summary ?? null)) {
+    throw new Problem('idempotency.content_mismatch', 'Its end was reported with another code or summary.');
+  }
+  return true;
+}
+
+async function keep(
+  tx: Queryable,
+  row: WorkloadRow,
+  { leaseToken }: FencedWrite,
+  { status, code, summary }: RunStatusRequest & { status: RunEnd },
+): Promise<void> {
+  await tx.query(
+    `UPDATE deliveries SET run_status = $3::text, run_code = $4, run_summary = $5, finished_by = $6, slot_until = NULL,
+       ended_at = coalesce(ended_at, clock_timestamp()),
+       written_at = CASE WHEN write = 'intended' THEN clock_timestamp() ELSE written_at END,
+       write = CASE WHEN write = 'intended' THEN 'written' ELSE write END,
+       status = CASE WHEN status = 'cancelled' THEN $7 ELSE status END
+     WHERE workload_id = $1 AND number = $2`,
+    [row.workload_id, row.delivery, status, code ?? null, summary ?? null, secretHash(leaseToken), OUTCOME[status]],
+  );
+}
