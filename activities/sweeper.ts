@@ -2,9 +2,9 @@ import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 import { workflowIdOf } from '../contracts/names';
 import { Rounds } from '../domain/rounds';
+import { noteCapacity } from '../ledger/capacity';
 import type { Database } from '../ledger/database';
 import {
-  noteCapacity,
   prune,
   putBackUnswept,
   takeUnswept,

@@ -16,7 +16,7 @@ export async function checkPolicyFile(path: string): Promise<{ ok: boolean; text
   const read = await readPolicyFile(path);
   if ('text' in read) return { ok: false, text: read.text };
   const { policy } = read;
-  const pools = [...new Set(policy.rules.map((rule) => rule.snapshot.to.pool))];
+  const pools = [...new Set(policy.rules.map((rule) => rule.snapshot.to.pool ?? 'chosen by what is required'))];
   const rules = `${policy.rules.length} ${policy.rules.length === 1 ? 'rule' : 'rules'}`;
   return { ok: true, text: `${path}: ok, ${rules}, pools: ${pools.join(', ') || 'none'}\nhash ${policy.hash}` };
 }

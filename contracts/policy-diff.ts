@@ -23,7 +23,7 @@ const said = z
     rule_id: z.string().nullable(),
     reason: z.string(),
     dedupe_key: z.string().nullable(),
-    /** Null, as the next two, where no work comes of it. */
+    /** Null, as the next two, where no work comes of it; also where admission chooses by what the rule requires. */
     pool: z.string().nullable(),
     executor: z.enum(EXECUTORS).nullable(),
     priority: z.int().nullable(),
@@ -42,7 +42,7 @@ const policyChange = z
     event_id: z.string(),
     subject: z.string().nullable(),
     accepted_at: z.iso.datetime(),
-    /** What differs: `decision`, `rule_id`, `reason`, `dedupe_key`, `pool`, `executor`, `priority`, or a part of the rule. */
+    /** What differs: `decision`, `rule_id`, `reason`, `dedupe_key`, `pool`, `executor`, `priority`, `requires`, or a part of the rule. */
     changed: z.array(z.string()),
     from: said,
     to: said,

@@ -5,6 +5,7 @@ import { duration, parseDuration } from './duration';
 import { debounce, dedupe, flowContradictions, limits, type FlowSnapshot, type OnDuplicate } from './flow-control';
 import { slug } from './ids';
 import { expression, MAX_EXPRESSION_CHARS, objectOr, policyText as text } from './policy-text';
+import { requirements, type Requirements } from './requirements';
 import { retry, retryContradictions, type RetryTerms } from './retry';
 import { runBlock, runContradictions, type RunTemplate } from './run-rule';
 import { EXECUTORS, type ExecutorKind } from './terminology';
@@ -35,13 +36,24 @@ const shortText = text(200).refine(
 );
 const unique = (values: readonly unknown[]): boolean => new Set(values).size === values.length;
 
+const DEFAULT_POOL = 'default';
+
 const to = z.strictObject({
-  /** Whose workers do the work. Default `default`. */
-  pool: slug.default('default'),
+  /** Whose workers do the work. Default `default`; with `requires`: chosen when the event is admitted. */
+  pool: slug.optional(),
+  /** What a worker must have declared to get the work. Default nothing. */
+  requires: requirements.optional(),
   /** How the work is done: by OpenCrow, by a command on an execution backend, or by a managed worker. Default `opencrow`. */
   executor: z.enum(EXECUTORS, `must be one of ${EXECUTORS.join(', ')}`).default('opencrow'),
   /** 1 (first) to 5 (last) within the pool. Default 3. */
   priority: z.int().min(1, 'must be 1 to 5').max(5, 'must be 1 to 5').default(3),
+});
+
+/** Where the work goes: the pool that is named, `default` where nothing is said, null where admission is to choose. */
+export const destinationOf = ({ pool, requires, ...rest }: z.output<typeof to>): RuleSnapshot['to'] => ({
+  pool: pool ?? (requires === undefined ? DEFAULT_POOL : null),
+  ...rest,
+  ...(requires && { requires }),
 });
 
 const trigger = z.strictObject({
@@ -157,7 +169,8 @@ export interface RuleSnapshot {
   dedupe: { window: number; on_duplicate: OnDuplicate } | null;
   /** Absent in rules that were kept before there were limits. */
   flow?: FlowSnapshot;
-  to: { pool: string; executor: ExecutorKind; priority: number };
+  /** `pool` is null where admission chooses one; `requires` is absent where nothing is required. */
+  to: { pool: string | null; executor: ExecutorKind; priority: number; requires?: Requirements };
   /** Empty when the work is a command. */
   trigger: { prompt: string | null; include: string[]; response_policy: string | null };
   /** In milliseconds. */

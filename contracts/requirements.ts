@@ -23,7 +23,8 @@ export const requirements = z
     /** Of the worker; of its pool where the worker has none. */
     region: name.optional(),
   })
-  .refine((given) => Object.values(given).some((value) => value !== undefined && value.length > 0), 'requires nothing');
+  .refine((given) => Object.values(given).some((value) => value !== undefined && value.length > 0), 'requires nothing')
+  .meta({ id: 'Requirements' });
 
 /** What a worker must have declared; what is absent is not asked for. */
 export interface Requirements {

@@ -44,6 +44,8 @@ export interface WorkerFacts extends Omit<DeclaredCompatibility, 'flags'> {
 export interface Ineligible {
   code: Extract<ProblemCode, 'pool.not_active' | 'worker.wrong_tenant' | 'worker.incompatible'>;
   detail: string;
+  /** The same without the worker's name. */
+  why: string;
 }
 
 /** What several declarations say together; what is no list of text declares nothing. */
@@ -80,15 +82,20 @@ export function unmet(requires: Requirements | null, has: Capabilities, region: 
  * not met. Its own state and its credential are judged elsewhere.
  */
 export function ineligibility(work: WorkNeeds, pool: PoolFacts, worker: WorkerFacts): Ineligible | null {
-  if (pool.status !== 'active') return { code: 'pool.not_active', detail: `Pool ${pool.poolId} is ${pool.status}.` };
+  if (pool.status !== 'active') return ineligible('pool.not_active', `Pool ${pool.poolId}`, `is ${pool.status}`);
   if (pool.tenants && !pool.tenants.includes(work.tenantId)) {
-    const detail = `Pool ${pool.poolId} does not serve this workload's tenant.`;
-    return { code: 'worker.wrong_tenant', detail };
+    return ineligible('worker.wrong_tenant', `Pool ${pool.poolId}`, "does not serve this workload's tenant");
   }
   const misfit = misfitOf(work, pool, worker);
-  return misfit === null
-    ? null
-    : { code: 'worker.incompatible', detail: `Worker ${worker.workerId} ${misfit}.`.slice(0, 500) };
+  return misfit === null ? null : ineligible('worker.incompatible', `Worker ${worker.workerId}`, misfit);
+}
+
+/** Declarations are others' text: a sentence of them has its bounds. */
+const MAX_WHY_CHARS = 400;
+
+function ineligible(code: Ineligible['code'], who: string, why: string): Ineligible {
+  const told = why.length > MAX_WHY_CHARS ? `${why.slice(0, MAX_WHY_CHARS)}…` : why;
+  return { code, detail: `${who} ${told}.`, why: told };
 }
 
 function misfitOf(work: WorkNeeds, pool: PoolFacts, worker: WorkerFacts): string | null {

@@ -50,7 +50,14 @@ export type ExecutedOutcome = 'completed' | 'failed' | 'aborted' | 'refused' | '
 
 /** A thing that happened, or that somebody asked for. */
 export type Fact =
-  | { type: 'admitted'; decision: Decision; reason: string; gate?: Gate | null }
+  | {
+      type: 'admitted';
+      decision: Decision;
+      reason: string;
+      gate?: Gate | null;
+      /** The work cannot be done by anybody: why. Absent when it can. */
+      refused?: string;
+    }
   | { type: 'opened'; next: Gate | null }
   | { type: 'superseded'; how: 'superseded' | 'debounced' }
   | { type: 'approved' }

@@ -33,9 +33,9 @@ export const isAwaitingExecutor = (state: WorkloadState): boolean => AWAITING_EX
 export function transition(progress: WorkloadProgress, fact: Fact, now: number): Transition {
   switch (fact.type) {
     case 'admitted':
-      return progress.state === 'accepted'
-        ? admitted({ ...progress, waitingFor: fact.gate ?? null }, fact.decision, fact.reason, now)
-        : conflict(progress, 'already_admitted');
+      if (progress.state !== 'accepted') return conflict(progress, 'already_admitted');
+      if (fact.refused !== undefined) return moved(progress, 'refused', fact.refused, now);
+      return admitted({ ...progress, waitingFor: fact.gate ?? null }, fact.decision, fact.reason, now);
     case 'approved':
       return progress.state === 'held' ? enqueue(progress, now, 'approved') : conflict(progress, 'not_held');
     case 'approval_denied':

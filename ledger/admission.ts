@@ -16,6 +16,7 @@ import type { Database, Queryable } from './database';
 import { enterLanes, lockLanesOf, type Entered } from './enter-lanes';
 import { policyVersion } from './policies';
 import { bypassesDedupe } from './replays';
+import { poolFor } from './routing';
 import { lockWorkload, viewOf, type WorkloadRow } from './workload-row';
 
 /** The policy that decides an event; its text is read only when it is not compiled yet. */
@@ -50,49 +51,57 @@ export async function admit(db: Database, evaluate: Evaluate, workloadId: string
 
     const { event, policy, limited } = await readCase(tx, row);
     const evaluation = policy ? await evaluate(policy, event, row.tenant_id) : NO_POLICY;
+    const poolId = await destinationOf(tx, row, evaluation);
     const specs = await lockLanesOf(tx, row, evaluation);
     const held = await claimKey(tx, row, evaluation);
     const holder = held !== null && (await bypassesDedupe(tx, row, held)) ? null : held;
     const enter = (): Promise<Entered> => enterLanes(tx, row, evaluation, specs);
-    const columns = dispatchColumns(evaluation);
     const entered =
       holder !== null
         ? droppedFor(holder)
-        : limited
-          ? await enterWithinLimits(tx, row, columns.pool_id, enter)
-          : { ...(await enter()), refusal: null };
+        : poolId === null && toDo(evaluation)
+          ? strandedAt(evaluation, specs)
+          : limited
+            ? await enterWithinLimits(tx, row, poolId, enter)
+            : { ...(await enter()), refusal: null };
     const { decision, reason, absorbedBy, lanes, gate, refusal } = entered;
     if (holder !== null) await noteAbsorbed(tx, row.workload_id, holder, 'dropped');
 
-    await recordDecision(tx, row, { policy, evaluation, decision, reason, holder: absorbedBy, lanes });
+    await recordDecision(tx, row, { policy, evaluation, decision, reason, holder: absorbedBy, lanes, poolId });
     if (decision === evaluation.decision) await recordGrants(tx, row, evaluation.grants);
-    const admitted = { ...row, ...columns, lanes };
-    const { row: after } = await applyFact(
+    const admitted = { ...row, ...dispatchColumns(evaluation, poolId), lanes };
+    const change = await applyFact(
       tx,
       admitted,
-      { type: 'admitted', decision, reason, gate },
+      { type: 'admitted', decision, reason, gate, ...(refusal && { refused: refusal.reason }) },
       {
         actor: 'policy',
         wake: false,
-        detail: { decision, rule: evaluation.ruleId, policy_hash: policy?.hash ?? null },
+        detail: { decision, rule: evaluation.ruleId, policy_hash: policy?.hash ?? null, ...refusal?.detail },
       },
     );
-    const stands = refusal ? await refuse(tx, after, refusal) : after;
     debugPoint('admit-uncommitted');
-    return viewOf(stands);
+    return viewOf(change.row);
   });
 }
 
-/** What policy dispatches and there is no room for ends here. */
-async function refuse(
-  tx: Queryable,
-  row: WorkloadRow,
-  refusal: NonNullable<Admitted['refusal']>,
-): Promise<WorkloadRow> {
-  const { reason, detail } = refusal;
-  const change = await applyFact(tx, row, { type: 'undeliverable', reason }, { actor: 'policy', wake: false, detail });
-  return change.row;
+const toDo = ({ decision }: Evaluation): boolean => decision === 'dispatch' || decision === 'hold';
+
+/** The pool that the work goes to; null when there is none, or no rule says. */
+async function destinationOf(tx: Queryable, row: WorkloadRow, evaluation: Evaluation): Promise<string | null> {
+  const to = evaluation.rule?.to;
+  return to === undefined || (to.pool === null && !toDo(evaluation)) ? null : poolFor(tx, row.tenant_id, to);
 }
+
+/** No pool can do it. The lanes it would have to pass are kept: an operator may have it handed over once one can. */
+const strandedAt = ({ decision, reason }: Evaluation, specs: LaneSpec[]): Admitted => ({
+  decision,
+  reason,
+  absorbedBy: null,
+  lanes: specs.length > 0 ? specs : null,
+  gate: null,
+  refusal: { reason: 'no_pool', detail: {} },
+});
 
 const droppedFor = (holder: string): Admitted => ({
   decision: 'duplicate',
@@ -130,11 +139,7 @@ async function readCase(
 /** Claims the rule's dedupe key; null when it is claimed (or none is needed), else the workload that holds it. */
 async function claimKey(tx: Queryable, row: WorkloadRow, evaluation: Evaluation): Promise<string | null> {
   const { dedupeKey, rule } = evaluation;
-  if (
-    dedupeKey === null ||
-    rule?.dedupe?.on_duplicate !== 'drop' ||
-    (evaluation.decision !== 'dispatch' && evaluation.decision !== 'hold')
-  ) {
+  if (dedupeKey === null || rule?.dedupe?.on_duplicate !== 'drop' || !toDo(evaluation)) {
     return null;
   }
   return claimDedupeKey(tx, row, dedupeKey, rule.dedupe.window);
@@ -175,11 +180,12 @@ interface DecisionRecord {
   reason: string;
   holder: string | null;
   lanes: LaneSpec[] | null;
+  poolId: string | null;
 }
 
 async function recordDecision(tx: Queryable, row: WorkloadRow, record: DecisionRecord): Promise<void> {
   const { policy, evaluation } = record;
-  const columns = dispatchColumns(evaluation);
+  const columns = dispatchColumns(evaluation, record.poolId);
   await tx.query(
     `WITH decision AS (
        INSERT INTO decisions (workload_id, tenant_id, decision, rule_id, policy_version, policy_hash, reason, rule,
@@ -187,7 +193,7 @@ async function recordDecision(tx: Queryable, row: WorkloadRow, record: DecisionR
        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $18)
      )
      UPDATE workloads SET rule_id = $4, pool_id = $12, executor = $13, priority = $14, terms = $15, max_deliveries = $16,
-       lanes = $17
+       lanes = $17, requires = $19
      WHERE workload_id = $1`,
     [
       row.workload_id,
@@ -208,17 +214,21 @@ async function recordDecision(tx: Queryable, row: WorkloadRow, record: DecisionR
       columns.max_deliveries,
       record.lanes && JSON.stringify(record.lanes),
       evaluation.run && JSON.stringify(evaluation.run),
+      columns.requires && JSON.stringify(columns.requires),
     ],
   );
 }
 
-function dispatchColumns({
-  ruleId,
-  rule,
-}: Evaluation): Pick<WorkloadRow, 'rule_id' | 'pool_id' | 'executor' | 'priority' | 'terms' | 'max_deliveries'> {
+type DispatchColumns = Pick<
+  WorkloadRow,
+  'rule_id' | 'pool_id' | 'executor' | 'priority' | 'requires' | 'terms' | 'max_deliveries'
+>;
+
+function dispatchColumns({ ruleId, rule }: Evaluation, poolId: string | null): DispatchColumns {
   return {
     rule_id: ruleId,
-    pool_id: rule?.to?.pool ?? null,
+    pool_id: poolId,
+    requires: rule?.to?.requires ?? null,
     executor: rule?.to?.executor ?? null,
     priority: rule?.to?.priority ?? null,
     terms: rule ? termsOf(rule) : null,

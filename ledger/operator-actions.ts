@@ -7,6 +7,7 @@ import { isRedeliverable } from '../domain/workload-state';
 import { applyFact } from './change';
 import type { Database, Queryable } from './database';
 import { lockLanesAgain, reenterLanes } from './enter-lanes';
+import { routeAgain } from './routing';
 import { lockWorkload, type WorkloadRow } from './workload-row';
 
 /** What an operator can ask of a workload. `resolve` states the outcome of a lost one. */
@@ -40,8 +41,10 @@ export async function operate(db: Database, order: OperatorOrder, action: Operat
 /** {@link operate} inside a transaction of the caller's. */
 export async function operateWithin(tx: Queryable, order: OperatorOrder, action: OperatorAction): Promise<WorkloadRow> {
   if (action.action === 'redeliver') await lockLanesAgain(tx, order.workloadId);
-  const row = await lockWorkload(tx, order.workloadId);
-  if (!row || row.tenant_id !== order.tenantId) throw new Problem('not_found', 'No such workload.');
+  const locked = await lockWorkload(tx, order.workloadId);
+  if (!locked || locked.tenant_id !== order.tenantId) throw new Problem('not_found', 'No such workload.');
+  const again = action.action === 'redeliver' && isRedeliverable(locked.state);
+  const row = again ? await routeAgain(tx, locked) : locked;
   const fact = await factOf(tx, row, action);
   const change = await applyFact(tx, row, fact, {
     actor: order.actor,

@@ -3,6 +3,9 @@ import type { ExecutorKind, PoolState, WorkerState } from '../contracts/terminol
 import type { PoolFacts, WorkerFacts, WorkNeeds } from '../domain/eligibility';
 import type { WorkloadRow } from './workload-row';
 
+/** Condition on a worker `k`: it was heard of within the last minute. */
+export const HEARD_LATELY = "k.last_heartbeat_at > clock_timestamp() - interval '1 minute'";
+
 /** Columns of a worker `k` and its pool `p` that say which work it may have; see {@link ServerColumns}. */
 export const SERVER_COLUMNS = `k.worker_id AS server_id, k.executors, k.status AS worker_status, k.region AS worker_region,
   k.checkpoint_schemas, k.event_contracts, k.version, k.runtime_version, k.protocol_version,

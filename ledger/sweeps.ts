@@ -74,36 +74,6 @@ export async function wakeAgain(db: Queryable, workloadIds: readonly string[]): 
   );
 }
 
-/**
- * Says of queued workloads whether their pool has a worker at all: `no_capacity` when no active worker was heard of for a
- * minute, `waiting_for_worker` when one is back. Returns how many changed; their workflows are woken to show it.
- */
-export async function noteCapacity(db: Queryable, waitedMs: number, limit = 500): Promise<number> {
-  const rows = await db.query(
-    `WITH queued AS (
-       SELECT w.workload_id, w.tenant_id, w.reason,
-         EXISTS (SELECT 1 FROM workers k JOIN pools p USING (pool_id)
-                 WHERE k.pool_id = w.pool_id AND k.status = 'active' AND p.status = 'active'
-                   AND (p.tenants IS NULL OR w.tenant_id = ANY(p.tenants))
-                   AND w.executor = ANY(coalesce(k.executors, '{opencrow}'))
-                   AND k.last_heartbeat_at > clock_timestamp() - interval '1 minute') AS served
-       FROM workloads w
-       WHERE w.state = 'queued' AND w.waiting_for IS NULL AND w.updated_at < clock_timestamp() - $1::float8 * interval '1 millisecond'
-     ), changed AS (
-       SELECT workload_id, CASE WHEN served THEN 'waiting_for_worker' ELSE 'no_capacity' END AS reason FROM queued
-       WHERE (reason = 'no_capacity') = served LIMIT $2
-     ), noted AS (
-       UPDATE workloads w SET reason = changed.reason, wake_seq = wake_seq + 1, wake_at = clock_timestamp() - interval '1 hour'
-       FROM changed WHERE w.workload_id = changed.workload_id AND w.state = 'queued' AND w.waiting_for IS NULL AND w.reason <> changed.reason
-       RETURNING w.workload_id, w.tenant_id, w.reason
-     )
-     INSERT INTO audit (tenant_id, workload_id, type, actor)
-     SELECT tenant_id, workload_id, 'workload.' || reason, 'sweep' FROM noted RETURNING 1`,
-    [waitedMs, limit],
-  );
-  return rows.length;
-}
-
 export interface Retention {
   /** Event bodies of ended workloads, commands filled in from them, and what their workers wrote under their leases, go after this many days; identity hashes stay. */
   bodyDays: number;

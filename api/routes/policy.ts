@@ -3,11 +3,15 @@ import { sourceEvent } from '../../contracts/events';
 import { ruleExplanation } from '../../contracts/explanation';
 import { Problem } from '../../contracts/problems';
 import { runSpec } from '../../contracts/run';
-import type { TokenScope } from '../../contracts/terminology';
+import { requirements } from '../../contracts/requirements';
+import { EXECUTORS, type TokenScope } from '../../contracts/terminology';
 import { RULE_DECISIONS } from '../../contracts/policy';
+import type { Evaluation } from '../../domain/policy/evaluate';
 import { explainPolicy, type Explanation } from '../../domain/policy/explain';
 import { parsePolicy } from '../../domain/policy/parse';
+import type { Queryable } from '../../ledger/database';
 import { activatePolicy, activePolicy, policyVersion, type StoredPolicy } from '../../ledger/policies';
+import { poolFor } from '../../ledger/routing';
 import { checkedPolicy } from '../checked-policy';
 import { route } from '../route';
 
@@ -102,6 +106,18 @@ const evaluationAnswer = z
     rule_id: z.string().nullable(),
     reason: z.string(),
     dedupe_key: z.string().nullable(),
+    /** Where the work would go; null where none comes of it. */
+    to: z
+      .object({
+        /** The pool: named by the rule, or the one that would be chosen now; null when none serves what is required. */
+        pool: z.string().nullable(),
+        chosen: z.boolean().meta({ description: 'The rule names no pool: admission chooses one.' }),
+        /** What a worker must have declared; null when nothing is required. */
+        requires: requirements.nullable(),
+        executor: z.enum(EXECUTORS),
+        priority: z.int(),
+      })
+      .nullable(),
     /** The command that would be run; null when none would. */
     run: runSpec.nullable(),
     /** Every rule in order, and why it matched or not. */
@@ -161,12 +177,23 @@ const evaluateRoute = route({
       rule_id: evaluation.ruleId,
       reason: evaluation.reason,
       dedupe_key: evaluation.dedupeKey,
+      to: await destination(deps.db, principal.tenantId, evaluation),
       run: evaluation.run,
       rules: rules.map(({ ruleId, ...rest }) => ({ rule_id: ruleId, ...rest })),
     };
     return { status: 200, body };
   },
 });
+
+async function destination(
+  db: Queryable,
+  tenantId: string,
+  { decision, rule }: Evaluation,
+): Promise<z.infer<typeof evaluationAnswer>['to']> {
+  if (!rule || (decision !== 'dispatch' && decision !== 'hold')) return null;
+  const { pool, requires = null, executor, priority } = rule.to;
+  return { pool: await poolFor(db, tenantId, rule.to), chosen: pool === null, requires, executor, priority };
+}
 
 /** Routes of the policy. */
 export const policyRoutes = [getPolicy, putPolicy, evaluateRoute];

@@ -34,7 +34,7 @@ export function ruleProblems(
     }
     capabilityProblems(member(rule, 'capabilities'), [...path, 'capabilities'], kinds, report);
     runProblems(member(rule, 'run'), [...path, 'run'], report);
-    const pool = member(member(rule, 'to'), 'pool') ?? 'default';
+    const pool = member(member(rule, 'to'), 'pool') ?? (member(member(rule, 'to'), 'requires') ? null : 'default');
     const poolPath = [...path, 'to', 'pool'];
     if (pools && typeof pool === 'string' && needsPool(rule) && !pools.has(pool)) {
       report(

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { DEFAULT_HOLD } from '../../contracts/policy';
+import { DEFAULT_HOLD, destinationOf } from '../../contracts/policy';
 import type { PolicyDocument, PolicyRule, RuleSnapshot } from '../../contracts/policy';
 import { retryTerms } from '../../contracts/retry';
 import { runTemplate } from '../../contracts/run-rule';
@@ -57,7 +57,7 @@ function snapshotOf(rule: PolicyRule): RuleSnapshot {
     reason: rule.reason ?? rule.id,
     dedupe: rule.dedupe ? { window: rule.dedupe.window, on_duplicate: rule.dedupe.on_duplicate } : null,
     ...flowSnapshot(rule),
-    to: rule.to,
+    to: destinationOf(rule.to),
     trigger: { prompt: prompt ?? null, include, response_policy: response_policy ?? null },
     deadlines: rule.deadlines,
     retry: retryTerms(rule),

@@ -57,7 +57,7 @@ function judgementOf({ decision, ruleId, reason, rule, dedupeKey, run }: Said): 
       priority: to?.priority ?? null,
     },
     // A command counts as it was filled in: another way to write the same one changes nothing.
-    terms: works ? { ...terms, run } : terms,
+    terms: works ? { ...terms, requires: to?.requires, run } : terms,
   };
 }
 

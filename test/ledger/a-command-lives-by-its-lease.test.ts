@@ -1,11 +1,12 @@
 import type { ExecutionHandle } from '../../contracts/execution';
 import type { ExecutorKind } from '../../contracts/terminology';
+import { noteCapacity } from '../../ledger/capacity';
 import { claim } from '../../ledger/claims';
 import { runsOver } from '../../ledger/command-runs';
 import { releaseLease } from '../../ledger/deliveries';
 import { finishCommand } from '../../ledger/finish-command';
 import { renewLease } from '../../ledger/renew-lease';
-import { noteCapacity, wakeAbandoned } from '../../ledger/sweeps';
+import { wakeAbandoned } from '../../ledger/sweeps';
 import { heartbeat } from '../../ledger/worker-heartbeat';
 import { listWorkers } from '../../ledger/worker-list';
 import type { WorkloadRow } from '../../ledger/workload-row';

@@ -1,5 +1,6 @@
+import { noteCapacity } from '../../ledger/capacity';
 import { markSent, takeUnsent, unsentBacklog, type UnsentWake } from '../../ledger/outbox';
-import { noteCapacity, takeUnswept, wakeAgain, wakeOverdue } from '../../ledger/sweeps';
+import { takeUnswept, wakeAgain, wakeOverdue } from '../../ledger/sweeps';
 import { FreshLedger } from '../support/fresh-ledger';
 
 const AGE = 3_600_000;

@@ -7,6 +7,7 @@ import type { FlowSnapshot, OnDuplicate } from '../../contracts/flow-control';
 import { DEFAULT_DEADLINES } from '../../contracts/deadlines';
 import type { RuleSnapshot } from '../../contracts/policy';
 import type { RunSpec } from '../../contracts/run';
+import type { Requirements } from '../../contracts/requirements';
 import { Problem, type ProblemCode } from '../../contracts/problems';
 import { isCommandExecutor, type ExecutorKind, type LifecycleStatus } from '../../contracts/terminology';
 import type { Claim, IntentGranted } from '../../contracts/worker-protocol';
@@ -36,7 +37,9 @@ import { policyText } from './policy';
 /** What a test says of the rule that decides its event; the rest is a plain dispatch to the test's pool. */
 export interface TestRule {
   decision?: RuleSnapshot['decision'];
-  pool?: string;
+  /** Null: chosen at admission. */
+  pool?: string | null;
+  requires?: Requirements;
   /** Milliseconds; the bounds of the policy language do not apply. */
   deadlines?: Partial<RuleSnapshot['deadlines']>;
   retry?: RuleSnapshot['retry'];
@@ -316,7 +319,12 @@ function evaluateAs(rule: TestRule): Evaluate {
     reason: 'test-rule',
     dedupe: rule.dedupe ? { window: rule.dedupe.window ?? 0, on_duplicate: rule.dedupe.on_duplicate ?? 'drop' } : null,
     ...(rule.flow && { flow: { concurrency: null, rate: null, debounce: null, ...rule.flow } }),
-    to: { pool: rule.pool ?? 'default', executor: rule.executor ?? 'opencrow', priority: 3 },
+    to: {
+      pool: rule.pool === undefined ? 'default' : rule.pool,
+      executor: rule.executor ?? 'opencrow',
+      priority: 3,
+      ...(rule.requires && { requires: rule.requires }),
+    },
     trigger: { prompt: null, include: [], response_policy: null },
     deadlines: { ...DEFAULT_DEADLINES, ...rule.deadlines },
     retry: rule.retry ?? { redeliver_on: [], max_deliveries: 1 },
