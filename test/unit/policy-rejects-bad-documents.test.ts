@@ -44,7 +44,7 @@ test('every problem of a document is reported, each with its line, column and ru
     'line 12, column 15: rule two: decision: must be one of dispatch, ignore, deny, hold',
     'line 13, column 5: rule two: extra: unknown field',
     'line 14, column 17: rule two: to.pool: there is no pool "nope"; known: default',
-    'line 14, column 33: rule two: to.executor: must be one of opencrow, node, container, remote, ci',
+    'line 14, column 33: rule two: to.executor: must be one of opencrow, node, container, remote, ci, managed',
     'line 14, column 51: rule two: to.priority: must be 1 to 5',
     'line 15, column 9: rule two: id: this id is used twice: already on line 8',
     'line 18, column 16: rule two: when: Unknown variable: nope',

@@ -1,6 +1,9 @@
 import fc from 'fast-check';
 import { POOL_STATES } from '../../contracts/terminology';
+import { parsePolicy } from '../../domain/policy/parse';
+import { PolicyInvalid } from '../../domain/policy/policy-invalid';
 import { choosePool, type PoolCandidate } from '../../domain/pool-choice';
+import { policyText } from '../support/policy';
 
 const names = ['a', 'b', 'c'];
 const some = fc.uniqueArray(fc.constantFrom(...names));
@@ -74,4 +77,45 @@ test('the order in which pools are told makes no difference', () => {
       expect(choosePool(work, [...pools].reverse())).toBe(choosePool(work, pools));
     }),
   );
+});
+
+describe('where a rule sends its work', () => {
+  const parsed = (to: string, knownPools = ['default', 'other']) =>
+    parsePolicy(policyText(`{ id: a, when: "true", decision: dispatch, to: ${to} }`), { knownPools }).policy;
+  const destination = (to: string) => parsed(to).rules[0]!.snapshot.to;
+  const faults = (to: string, knownPools?: string[]): string[] => {
+    try {
+      parsed(to, knownPools);
+      return [];
+    } catch (error) {
+      return (error as PolicyInvalid).problems.map(({ pointer, detail }) => `${pointer} ${detail}`);
+    }
+  };
+
+  test('is the default pool, the one it names, or one that is chosen by what it requires', () => {
+    expect(destination('{}')).toEqual({ pool: 'default', executor: 'opencrow', priority: 3 });
+    expect(destination('{ requires: { flags: [gpu] } }')).toEqual({
+      pool: null,
+      executor: 'opencrow',
+      priority: 3,
+      requires: { flags: ['gpu'] },
+    });
+    expect(destination('{ pool: other, requires: { region: eu } }')).toMatchObject({
+      pool: 'other',
+      requires: { region: 'eu' },
+    });
+    expect(faults('{ requires: { profile: triage } }', [])).toEqual([]);
+    expect(faults('{}', ['other'])).toEqual(['/rules/0/to/pool there is no pool "default"; known: other']);
+  });
+
+  test.each([
+    ['{}', ' requires nothing'],
+    ['{ flags: [] }', ' requires nothing'],
+    ['{ flags: [a, a] }', '/flags must not repeat an entry'],
+    ['{ flags: [""] }', '/flags/0 must not be empty'],
+    ['{ region: eu, gpu: true }', '/gpu unknown field'],
+    ['{ region: "a\\nb" }', '/region must be one line of printable characters'],
+  ])('requires: %s is refused', (requires, fault) => {
+    expect(faults(`{ requires: ${requires} }`)).toEqual([`/rules/0/to/requires${fault}`]);
+  });
 });
