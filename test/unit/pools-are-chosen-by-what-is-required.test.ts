@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { POOL_STATES } from '../../contracts/terminology';
 import { parsePolicy } from '../../domain/policy/parse';
-import { PolicyInvalid } from '../../domain/policy/policy-invalid';
+import type { PolicyInvalid } from '../../domain/policy/policy-invalid';
 import { choosePool, type PoolCandidate } from '../../domain/pool-choice';
 import { policyText } from '../support/policy';
 
