@@ -54,7 +54,10 @@ test.each([
   expect(wake).toMatchObject({ state, reason: `run_${status}` });
   const before = await ledger.audit(held.workId);
   expect(before).toContainEqual(
-    expect.objectContaining({ type: `workload.${state}`, detail: expect.objectContaining({ status, code: 'all_done' }) }),
+    expect.objectContaining({
+      type: `workload.${state}`,
+      detail: expect.objectContaining({ status, code: 'all_done' }),
+    }),
   );
   expect(JSON.stringify(before)).not.toContain('nothing to say');
 
