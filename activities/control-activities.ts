@@ -2,6 +2,7 @@ import type { ControlActivities, WorkloadView } from '../contracts/workflow';
 import { debugPoint } from '../domain/debug-point';
 import { admit } from '../ledger/admission';
 import type { Database } from '../ledger/database';
+import { sweepFleet, type FleetSettings } from '../ledger/fleet-sweep';
 import { settle } from '../ledger/settlement';
 import type { LanePump } from './lane-pump';
 import { PolicyCache } from './policy-cache';
@@ -11,10 +12,16 @@ export interface ControlActivityOptions {
   lanes: LanePump;
   /** First wait before a suspect slot is probed, milliseconds. */
   suspectBackoffMs: number;
+  sweeps: { fleet: FleetSettings };
 }
 
 /** The control worker's activities: each is a few short ledger transactions, safe to run again at any time. */
-export function createControlActivities({ db, lanes, suspectBackoffMs }: ControlActivityOptions): ControlActivities {
+export function createControlActivities({
+  db,
+  lanes,
+  suspectBackoffMs,
+  sweeps,
+}: ControlActivityOptions): ControlActivities {
   const policies = new PolicyCache();
   const settled = (workloadId: string): Promise<WorkloadView | null> => settle(db, workloadId, suspectBackoffMs);
   /** Lets the lanes move that wait for this workload, or it for them. Most workloads are in none. */
@@ -30,5 +37,6 @@ export function createControlActivities({ db, lanes, suspectBackoffMs }: Control
       return inTurn(view);
     },
     settle: async (workloadId) => inTurn(await settled(workloadId)),
+    sweepFleet: () => sweepFleet(db, sweeps.fleet),
   };
 }

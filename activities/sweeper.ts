@@ -4,6 +4,7 @@ import { workflowIdOf } from '../contracts/names';
 import { Rounds } from '../domain/rounds';
 import { noteCapacity } from '../ledger/capacity';
 import type { Database } from '../ledger/database';
+import type { FleetSettings } from '../ledger/fleet-sweep';
 import {
   prune,
   putBackUnswept,
@@ -24,6 +25,8 @@ export interface SweepSettings {
   /** A workload that is queued for this long says whether its pool has a worker at all, milliseconds. */
   capacityMs: number;
   retention: Retention;
+  /** Of the workers, from a timer of its own. */
+  fleet: FleetSettings & { everyMs: number };
 }
 
 interface SweeperOptions {

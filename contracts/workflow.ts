@@ -4,6 +4,10 @@ import type { ExecutorKind, WorkloadState } from './terminology';
 
 export const WORKLOAD_WORKFLOW = 'workload';
 
+/** Looks after the fleet; its Schedule has one id in a namespace. */
+export const FLEET_SWEEP_WORKFLOW = 'fleetSweep';
+export const FLEET_SWEEP_SCHEDULE = 'fleet-sweep';
+
 export interface WorkloadInput {
   workload_id: string;
 }
@@ -67,6 +71,8 @@ export interface WorkloadSummary {
 export interface ControlActivities {
   admit(workloadId: string): Promise<WorkloadView | null>;
   settle(workloadId: string): Promise<WorkloadView | null>;
+  /** Looks after the fleet once; how much was changed. */
+  sweepFleet(): Promise<number>;
 }
 
 /** `finished`: the command has ended and the ledger took its outcome; the others as for a delivery. */

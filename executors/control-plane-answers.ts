@@ -130,6 +130,8 @@ const problemDocument = z.object({
   /** Why a lease token does not hold, and for which delivery the lease is now. */
   staleness: z.string().max(64).optional().catch(undefined),
   delivery: z.number().nullish().catch(undefined),
+  /** The sequence of the heartbeat that was taken last. */
+  last: z.number().nullish().catch(undefined),
 });
 
 /** Where a refusal says that the workload stands; nulls when it does not. */
@@ -157,12 +159,13 @@ export function problemFrom(
   const isProblem = header('content-type')?.startsWith('application/problem+json') ?? false;
   const document = problemDocument.safeParse(isProblem ? body : undefined);
   if (!document.success) return { problem: null, code: null, retryAfterMs };
-  const { code, detail, title, state, wait_ms, staleness, delivery } = document.data;
+  const { code, detail, title, state, wait_ms, staleness, delivery, last } = document.data;
   if (!isProblemCode(code) || PROBLEMS[code] !== status)
     return { problem: null, code: code.slice(0, 64), retryAfterMs };
   const options = {
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     ...(state === undefined ? {} : { extra: { state, wait_ms: wait_ms ?? null } }),
+    ...(last == null ? {} : { extra: { last } }),
     ...(staleness === undefined ? {} : { extra: { staleness, delivery: delivery ?? null } }),
   };
   return { problem: new Problem(code, (detail ?? title ?? code).slice(0, 500), options), code, retryAfterMs };

@@ -17,6 +17,8 @@ export interface DeliveryContext {
   cancelSignal: AbortSignal;
   /** Aborted when the process shuts down: hand back what is not handed over, finish reporting what is. */
   drainSignal: AbortSignal;
+  /** Aborted when the control plane lets this worker in no more: end what is held at once, and write nothing. Default: never. */
+  shutOutSignal?: AbortSignal;
   logger: Logger;
 }
 

@@ -4,6 +4,7 @@ import type { ApiConfig } from '../api/app-deps';
 import { FolderStore } from '../api/artifacts/folder-store';
 import { ArtifactKeeper } from '../api/artifacts/keeper';
 import { startServer, type ListenOptions, type RunningServer } from '../api/server';
+import { fleetWatcher } from '../activities/fleet-sweeper';
 import { LanePump } from '../activities/lane-pump';
 import { createWakeRelay } from '../api/wake-relay';
 import type { Database } from '../ledger/database';
@@ -52,6 +53,9 @@ export async function startApi(
     throw listenProblem(error, listen);
   });
   parts.add('api', { stop: (graceMs) => server.close(graceMs) });
+  const watcher = fleetWatcher({ db, logger });
+  watcher.start();
+  parts.add('fleet watch', { stop: () => watcher.stop() });
   if (artifacts && store) {
     const keeper = new ArtifactKeeper({ db, store, retainMs: artifacts.retainMs, logger });
     parts.add('artifacts', { stop: () => keeper.stop() });

@@ -1,11 +1,13 @@
 import type { Logger } from 'pino';
 import { AuditSealer } from '../activities/audit-sealer';
+import { fleetSweeper } from '../activities/fleet-sweeper';
 import type { SweepSettings } from '../activities/sweeper';
 import { WebhookDispatcher } from '../activities/webhooks/dispatcher';
 import type { WebhookSettings } from '../api/webhook-settings';
 import type { Database } from '../ledger/database';
 import { createWakeRelay } from '../api/wake-relay';
 import { createControlWorker } from './control-worker';
+import { ensureFleetSchedule } from './fleet-schedule';
 import { KeptTemporalWorker } from './kept-temporal-worker';
 import type { RunningParts } from './running-parts';
 import type { TemporalClient, TemporalTarget } from './temporal-connection';
@@ -27,7 +29,7 @@ export interface ControlProcessOptions {
 }
 
 /**
- * Starts the control worker, which decides and drives workloads, the audit's sealer and the dispatcher of webhooks. While Temporal is away the worker waits
+ * Starts the control worker, which decides and drives workloads, the audit's sealer, the sweep of the fleet and the dispatcher of webhooks. While Temporal is away the worker waits
  * for it.
  */
 export function startControl(parts: RunningParts, options: ControlProcessOptions): KeptTemporalWorker {
@@ -36,6 +38,10 @@ export function startControl(parts: RunningParts, options: ControlProcessOptions
   const sealer = new AuditSealer({ db, logger, everyMs: sealEveryMs });
   sealer.start();
   parts.add('audit sealer', { stop: () => sealer.stop() });
+  const { everyMs, ...settings } = sweeps.fleet;
+  const fleet = fleetSweeper({ db, logger, everyMs, settings });
+  fleet.start(everyMs);
+  parts.add('fleet sweeper', { stop: () => fleet.stop() });
   if (webhooks.signingKey) {
     const { targets: rules, signingKey } = webhooks;
     const dispatcher = new WebhookDispatcher({ db, rules, signingKey, logger });
@@ -48,8 +54,9 @@ export function startControl(parts: RunningParts, options: ControlProcessOptions
   const kept = new KeptTemporalWorker({
     target,
     logger,
-    create: (connection) =>
-      createControlWorker({
+    create: (connection) => {
+      void ensureFleetSchedule(temporal.client, logger);
+      return createControlWorker({
         connection,
         client: temporal.client,
         namespace: target.namespace,
@@ -60,7 +67,8 @@ export function startControl(parts: RunningParts, options: ControlProcessOptions
         sweeps,
         wakes,
         shutdownGraceMs: graceMs,
-      }),
+      });
+    },
   });
   kept.start();
   parts.add('wakes of control', { stop: () => wakes.stop() });

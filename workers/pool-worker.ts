@@ -3,8 +3,10 @@ import type { Secret } from '../contracts/secret';
 import { ControlPlaneClient } from '../executors/control-plane-client';
 import type { Executor } from '../executors/executor';
 import { Polling } from './pool-worker/polling';
-import { Presence, type Standing } from './pool-worker/presence';
+import { Presence, type Orders, type Standing, type WorkerEnd } from './pool-worker/presence';
 import type { TemporalTarget } from './temporal-connection';
+
+export type { WorkerEnd };
 
 export interface PoolWorkerOptions {
   /** Where the api is. */
@@ -20,10 +22,10 @@ export interface PoolWorkerOptions {
   version: string;
   /** How long a delivery may take to end after a stop was asked for, milliseconds. */
   graceMs: number;
-  /** Time between heartbeats, milliseconds. Default 15,000. */
+  /** Time between heartbeats, milliseconds. Default: what the control plane asks for. */
   heartbeatMs?: number;
-  /** This worker can never work as it was started. */
-  onMisplaced: (error: Error) => void;
+  /** This worker has no more to do, or cannot go on: whoever started it is to stop it. Told once. */
+  onEnd: (end: WorkerEnd) => void;
   logger: Logger;
 }
 
@@ -47,37 +49,47 @@ export async function startPoolWorker(options: PoolWorkerOptions): Promise<PoolW
   const control = new ControlPlaneClient({ baseUrl: apiUrl, workerId, credential });
   for (const executor of executors) await executor.start(control);
   let standing: Standing | null = null;
-  let stopping = false;
+  let stopped: Promise<void> | null = null;
+  const shutOut = new AbortController();
   const onRefused = (reason: string): void => {
     logger.warn({ reason }, 'the control plane refuses this worker; no more work is taken until its next heartbeat');
     for (const polling of pollings) void polling.want(false);
   };
   const pollings = executors.map(
-    (executor) => new Polling({ target, poolId, executor, control, graceMs, logger, onRefused }),
+    (executor) =>
+      new Polling({ target, poolId, executor, control, graceMs, logger, onRefused, shutOutSignal: shutOut.signal }),
   );
-  const presence = new Presence({
+  const activeWork = (): string[] => pollings.flatMap(({ active }) => [...active]);
+  const presence: Presence = new Presence({
     control,
     poolId,
     version: options.version,
-    everyMs: options.heartbeatMs ?? 15_000,
-    activeWork: () => pollings.flatMap(({ active }) => [...active]),
+    everyMs: options.heartbeatMs,
+    activeWork,
     executors,
-    onStanding: (now, slots) => {
-      standing = now;
-      for (const polling of pollings) void polling.want(now === 'active' && !stopping, slots);
-    },
-    onMisplaced: (error) => options.onMisplaced(error),
+    onOrders: (orders) => obey(orders),
+    onEnd: options.onEnd,
     logger,
   });
+  const obey = ({ standing: now, duty, slots, openWork }: Orders): void => {
+    standing = now;
+    if (duty === 'stop') shutOut.abort();
+    for (const polling of pollings) void polling.want(duty === 'work' && stopped === null, slots);
+    if (duty === 'drain' && openWork === 0 && activeWork().length === 0) {
+      presence.end({ kind: 'drained', message: 'this worker is drained' });
+    }
+  };
   presence.start();
   return {
     standing: () => standing,
     isPolling: () => pollings.every(({ isRunning }) => isRunning),
-    async stop(grace) {
-      const deadline = Date.now() + grace;
-      stopping = true;
-      await Promise.all([presence.stop(), ...pollings.map((polling) => polling.stop())]);
-      for (const executor of executors) await executor.stop(Math.max(deadline - Date.now(), 1_000));
-    },
+    stop: (grace) => (stopped ??= stop(grace)),
   };
+
+  async function stop(grace: number): Promise<void> {
+    // What is said when it is let in no more is not taken.
+    const deadline = Date.now() + (shutOut.signal.aborted ? 0 : grace);
+    await Promise.all([presence.stop(), ...pollings.map((polling) => polling.stop())]);
+    for (const executor of executors) await executor.stop(Math.max(deadline - Date.now(), 1_000));
+  }
 }

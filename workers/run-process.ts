@@ -9,6 +9,8 @@ export interface ProcessContext {
   stopping: AbortSignal;
   /** Something happened that the process cannot go on with: it stops in order and fails. */
   fail: (error: unknown) => void;
+  /** The process has done what it was there for: it stops in order. */
+  end: () => void;
   logger: Logger;
 }
 
@@ -46,7 +48,7 @@ export async function runProcess({ start, graceMs, logger }: ProcessOptions): Pr
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);
   try {
-    await start({ parts, stopping: stop.signal, fail, logger }).catch((error: unknown) => {
+    await start({ parts, stopping: stop.signal, fail, end: () => stop.abort(), logger }).catch((error: unknown) => {
       // A stop in the middle of the start makes the start fail, and is no failure.
       if (!stop.signal.aborted) fail(error);
     });

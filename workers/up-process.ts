@@ -230,7 +230,11 @@ async function startOwnWorker(
     executors: [executor, ...commands],
     version: options.version,
     graceMs,
-    onMisplaced: fail,
+    onEnd: (end) => {
+      if (end.kind === 'misplaced') return fail(new Error(end.message));
+      log.warn({ end: end.kind }, `${end.message}; everything else goes on`);
+      void worker.stop(graceMs);
+    },
     logger: log,
   });
   parts.add('pool worker', worker);

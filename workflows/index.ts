@@ -1,1 +1,2 @@
+export { fleetSweep } from './fleet-sweep';
 export { workload } from './workload';

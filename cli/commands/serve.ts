@@ -94,6 +94,7 @@ export const apiConfig = (config: ConfigOf<'api'> | ConfigOf<'up'>): ApiConfig =
   trustProxy: config.trustProxy === 0 ? false : config.trustProxy,
   requestsPerMinute: config.requestsPerMinute,
   commandLeaseMs: config.commandLease,
+  heartbeatMs: config.heartbeatInterval,
   webhooks: webhookSettings(config),
 });
 
@@ -114,6 +115,7 @@ export const sweepSettings = (config: ConfigOf<'control'> | ConfigOf<'up'>): Swe
   overdueMs: config.sweepOverdue,
   capacityMs: config.sweepCapacity,
   retention: { bodyDays: config.retainBodies / DAY_MS, noiseDays: config.retainNoise / DAY_MS },
+  fleet: { everyMs: config.fleetSweepInterval, unhealthyAfterMs: config.unhealthyAfter },
 });
 
 /** Waits for the ledger, and migrates it if that was asked for. */

@@ -3,13 +3,14 @@ import type { Logger } from 'pino';
 import type { Executor } from '../../executors/executor';
 import { createOpenCrowExecutor } from '../../executors/opencrow';
 import { openDataDir } from '../../workers/data-dir-lock';
-import { startPoolWorker } from '../../workers/pool-worker';
+import { startPoolWorker, type WorkerEnd } from '../../workers/pool-worker';
 import { commandExecutors, type OfferedBackends } from '../../workers/pool-worker/command-executors';
 import { runProcess } from '../../workers/run-process';
 import { configuredTemporal } from '../../workers/temporal-connection';
 import { installTemporalRuntime } from '../../workers/temporal-runtime';
 import { ConfigError, type ConfigOf } from '../config';
 import { defaultDataDir } from '../config/options';
+import { CommandFailed, EXIT } from '../exit-codes';
 import { createLogger } from '../logger';
 import { backendSettings } from './exec';
 import { metricsAddress } from '../metrics-address';
@@ -27,7 +28,7 @@ export async function runWorker(config: ConfigOf<'worker'>): Promise<void> {
   await runProcess({
     logger,
     graceMs: config.shutdownGrace,
-    start: async ({ parts, fail }) => {
+    start: async ({ parts, fail, end }) => {
       const spool = await openDataDir(spoolDir, 0o700);
       parts.add('spool lock', { stop: () => spool.release() });
       const worker = await startPoolWorker({
@@ -39,12 +40,18 @@ export async function runWorker(config: ConfigOf<'worker'>): Promise<void> {
         executors: executorsOf(config, spool.path, logger),
         version: serviceVersion(),
         graceMs: config.shutdownGrace,
-        onMisplaced: fail,
+        onEnd: (why) => (why.kind === 'drained' ? end() : fail(failureOf(why))),
         logger,
       });
       parts.add('pool worker', worker);
     },
   });
+}
+
+/** A drained worker is done; every other end says by its exit code whether starting it again can help. */
+function failureOf({ kind, message }: WorkerEnd): CommandFailed {
+  const codes = { drained: EXIT.ok, refused: EXIT.refused, incompatible: EXIT.incompatible, misplaced: EXIT.failure };
+  return new CommandFailed(message, codes[kind]);
 }
 
 /** A worker without anything to do, or with half of an OpenCrow, is a mistake. */

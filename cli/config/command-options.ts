@@ -10,12 +10,14 @@ const CONTROL = [
   'sweepRunCheck',
   'sweepOverdue',
   'sweepCapacity',
+  'fleetSweepInterval',
+  'unhealthyAfter',
   'sealInterval',
   'retainBodies',
   'retainNoise',
   'metrics',
 ] as const;
-const HTTP = ['listen', 'trustProxy', 'requestsPerMinute', 'commandLease'] as const;
+const HTTP = ['listen', 'trustProxy', 'requestsPerMinute', 'commandLease', 'heartbeatInterval'] as const;
 const ARTIFACTS = ['artifactsDir', 'retainArtifacts'] as const;
 const WEBHOOKS = ['callbackHosts', 'callbackPrivate', 'signingKey'] as const;
 const BACKENDS = ['containerRuntimes', 'runnerToken', 'runnerPrivateHosts'] as const;

@@ -156,6 +156,18 @@ export const OPTIONS = {
     doc: 'How long a workload may be queued before its record says whether its pool has a worker at all.',
     schema: duration('1s', '1d'),
   }),
+  fleetSweepInterval: withDefault('DURATION', '15s', {
+    doc: 'Time between two looks for workers that are silent or lose what they hold. A Temporal Schedule looks every 5 minutes besides.',
+    schema: duration('1s', '5m'),
+  }),
+  unhealthyAfter: withDefault('DURATION', '1m', {
+    doc: 'How long a worker may be silent before it is `unhealthy`: at least three times the heartbeat interval.',
+    schema: duration('3s', '1h'),
+  }),
+  heartbeatInterval: withDefault('DURATION', '15s', {
+    doc: 'Time between two heartbeats that workers are asked for.',
+    schema: duration('1s', '5m'),
+  }),
   sealInterval: withDefault('DURATION', '1s', {
     doc: 'Time between two looks for audit rows that are not sealed into their hash chain yet.',
     schema: duration('1s', '1h'),

@@ -94,7 +94,7 @@ class ClaimedRun {
   }
 
   async run(ttlMs: number): Promise<DeliveryOutcome> {
-    const { cancelSignal, drainSignal } = this.context;
+    const { cancelSignal, drainSignal, shutOutSignal } = this.context;
     const over = (): void => {
       const { reason } = this.keeper.over as { reason: unknown };
       if (this.jobIsKnown && isWaitedFor(reason, this.claim)) this.leave.abort();
@@ -106,14 +106,18 @@ class ClaimedRun {
     this.keeper.over.addEventListener('abort', over);
     cancelSignal.addEventListener('abort', ask);
     drainSignal.addEventListener('abort', drain);
+    const shutOut = (): void => this.shutOut();
+    shutOutSignal?.addEventListener('abort', shutOut);
     this.keeper.start(ttlMs);
     if (cancelSignal.aborted) ask();
     if (drainSignal.aborted) drain();
+    if (shutOutSignal?.aborted) shutOut();
     try {
       return await this.runAndReport();
     } finally {
       cancelSignal.removeEventListener('abort', ask);
       drainSignal.removeEventListener('abort', drain);
+      shutOutSignal?.removeEventListener('abort', shutOut);
       for (const timer of this.timers) clearTimeout(timer);
       await this.keeper.stop();
     }
@@ -204,6 +208,13 @@ class ClaimedRun {
   private endBy(why: EndedBy): void {
     this.endedBy ??= why;
     this.end.abort();
+  }
+
+  /** Nothing that this worker says counts any more: a runner's job is left, what else it holds is ended. */
+  private shutOut(): void {
+    this.giveUp.abort();
+    if (this.jobIsKnown) this.leave.abort();
+    else this.endBy('lease_over');
   }
 
   /** The worker is to stop: a runner's job is left at once, what else it holds may end by itself within the grace. */

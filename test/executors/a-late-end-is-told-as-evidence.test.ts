@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { Problem } from '../../contracts/problems';
 import type { Secret } from '../../contracts/secret';
 import { ControlPlaneUnavailable } from '../../executors/control-plane-client';
 import { settle } from '../../ledger/settlement';
@@ -132,4 +133,14 @@ test('a command that the end of its lease cut off stays lost', async () => {
   await outcome;
   expect(await record(id)).toMatchObject({ state: 'lost', reason: 'lease_expired' });
   expect(await told(id)).toMatchObject({ refused: expect.arrayContaining(['finish']) as string[], evidence: [] });
+});
+
+test('a worker that is let in no more ends its command at once, and writes nothing', async () => {
+  const id = await queued('once', WAITS);
+  const working = await start(id);
+  const finish = jest.spyOn(working.control, 'finish').mockRejectedValue(new Problem('auth.required', 'revoked'));
+  working.shutOut.abort();
+  expect(await working.outcome).toEqual({ outcome: 'maybe_run', state: null, waitMs: null });
+  expect(finish.mock.calls.length).toBeLessThanOrEqual(1);
+  expect((await record(id)).state).toBe('running');
 });

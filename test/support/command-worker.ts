@@ -22,6 +22,8 @@ export interface Working {
   outcome: Promise<DeliveryOutcome>;
   /** Tells the process to stop. Its grace is longer than any test. */
   drain: AbortController;
+  /** Tells it that the control plane lets it in no more. */
+  shutOut: AbortController;
   /** The way to the api. */
   control: ControlPlaneClient;
   /** Where the command runs. */
@@ -47,8 +49,16 @@ export function workOn(api: TestApi, { workerId, credential, workId, kind }: Com
   });
   const control = new ControlPlaneClient({ baseUrl: api.url, workerId, credential: () => credential });
   const drain = new AbortController();
+  const shutOut = new AbortController();
   const cancelSignal = new AbortController().signal;
   const heartbeat = (): void => undefined;
-  const context = { control, heartbeat, cancelSignal, drainSignal: drain.signal, logger };
-  return { outcome: executor.deliver({ workId }, context), drain, control, workspace };
+  const context = {
+    control,
+    heartbeat,
+    cancelSignal,
+    drainSignal: drain.signal,
+    shutOutSignal: shutOut.signal,
+    logger,
+  };
+  return { outcome: executor.deliver({ workId }, context), drain, shutOut, control, workspace };
 }

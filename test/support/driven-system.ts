@@ -93,6 +93,7 @@ export class DrivenSystem {
         overdueMs: 500,
         capacityMs: 60_000,
         retention: { bodyDays: 30, noiseDays: 7 },
+        fleet: { everyMs: 15_000, unhealthyAfterMs: 60_000 },
       },
     });
     const system = new DrivenSystem(

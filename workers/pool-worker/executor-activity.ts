@@ -9,6 +9,8 @@ export interface ExecutorActivityOptions {
   control: ControlPlaneClient;
   /** Aborted when this worker stops polling: what is not handed over goes back. */
   drainSignal: AbortSignal;
+  /** Aborted when the control plane lets this worker in no more. */
+  shutOutSignal: AbortSignal;
   /** The ids that are being delivered. */
   active: Set<string>;
   /** The control plane says that this worker cannot work now. */
@@ -36,7 +38,7 @@ export function executorActivity(options: ExecutorActivityOptions): (input: Deli
 
 async function attempt(
   workId: string,
-  { executor, control, drainSignal, logger }: ExecutorActivityOptions,
+  { executor, control, drainSignal, shutOutSignal, logger }: ExecutorActivityOptions,
 ): Promise<DeliveryOutcome> {
   const activity = Context.current();
   const log = logger.child({ workload_id: workId });
@@ -48,6 +50,7 @@ async function attempt(
         heartbeat: (waitingFor) => activity.heartbeat(waitingFor),
         cancelSignal: activity.cancellationSignal,
         drainSignal,
+        shutOutSignal,
         logger: log,
       },
     );

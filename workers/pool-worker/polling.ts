@@ -15,6 +15,8 @@ export interface PollingOptions {
   control: ControlPlaneClient;
   /** How long a delivery may go on after polling stopped, milliseconds. */
   graceMs: number;
+  /** Aborted when the control plane lets this worker in no more. */
+  shutOutSignal: AbortSignal;
   onRefused: (reason: string) => void;
   logger: Logger;
 }

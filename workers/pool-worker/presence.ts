@@ -1,40 +1,73 @@
 import type { Logger } from 'pino';
+import { CHECKPOINT_SCHEMAS, EVENT_CONTRACTS, PROTOCOL_VERSION } from '../../contracts/compatibility';
 import { Problem } from '../../contracts/problems';
-import type { WorkerState } from '../../contracts/terminology';
-import { withJitter } from '../../domain/backoff';
+import type { WorkerDuty, WorkerState } from '../../contracts/terminology';
+import { HEARTBEAT_EVERY_MS } from '../../contracts/worker-protocol';
+import { pause, withJitter } from '../../domain/backoff';
+import { Rounds } from '../../domain/rounds';
+import { dutyOf } from '../../domain/worker-moves';
 import { ControlPlaneUnavailable, type ControlPlaneClient } from '../../executors/control-plane-client';
 import type { Executor } from '../../executors/executor';
-import { Rounds } from '../../domain/rounds';
 
 /** What the control plane says about this worker; `refused` when it does not accept its credential. */
 export type Standing = WorkerState | 'refused';
+
+/** What a worker has to do, as its last heartbeat was answered. */
+export interface Orders {
+  standing: Standing;
+  duty: WorkerDuty;
+  /** Deliveries that may be open at once. */
+  slots: number;
+  /** Units that it holds yet, by the ledger. */
+  openWork: number;
+}
+
+/** Why a worker cannot go on. */
+export interface WorkerEnd {
+  /**
+   * - `drained`: it was told to, and holds nothing any more
+   * - `refused`: it is retired or revoked, or its credential is no good
+   * - `incompatible`: it does not fit its pool
+   * - `misplaced`: it belongs to another pool than the one it was started for
+   */
+  kind: 'drained' | 'refused' | 'incompatible' | 'misplaced';
+  /** For people, with what to do about it. */
+  message: string;
+}
 
 export interface PresenceOptions {
   control: ControlPlaneClient;
   poolId: string;
   version: string;
-  /** Time between two heartbeats, milliseconds. */
-  everyMs: number;
+  /** Time between two heartbeats, milliseconds. Default: what the control plane asks for. */
+  everyMs?: number | undefined;
   activeWork: () => readonly string[];
   /** What is offered; its problem and its restarts are told with each heartbeat. */
   executors: readonly Pick<Executor, 'kind' | 'status' | 'restartReported'>[];
-  /** Told after each heartbeat; `slots` is how many deliveries may be open at once. */
-  onStanding: (standing: Standing, slots: number) => void;
-  /** This worker can never work as it was started. */
-  onMisplaced: (error: Error) => void;
+  /** Told after each heartbeat that was answered. */
+  onOrders: (orders: Orders) => void;
+  /** This worker can not work as it is. Told once, and nothing after it. */
+  onEnd: (end: WorkerEnd) => void;
   logger: Logger;
 }
 
 const UNREACHABLE_RETRY_MS = 2_000;
+/** Whoever rotates a credential may need a moment to put the new one in its place. */
+const ROTATED_MS = 1_000;
+/** The most ids that a heartbeat can hold. */
+const MOST_IDS = 500;
 
-/** Tells the control plane that this worker lives, and learns from it whether it may work. */
+/** Tells the control plane that this worker lives, and learns from it what to do. */
 export class Presence {
-  private readonly rounds = new Rounds(async () => {
-    const { everyMs } = this.options;
-    return withJitter((await this.beat()) ? everyMs : Math.min(UNREACHABLE_RETRY_MS, everyMs));
+  private readonly rounds = new Rounds(async (stopping) => {
+    return withJitter((await this.beat(stopping)) ? this.everyMs : Math.min(UNREACHABLE_RETRY_MS, this.everyMs));
   });
-  private sequence = 0;
+  /** Grows over restarts too: a credential's heartbeats never go back. */
+  private sequence = Date.now();
+  private askedEveryMs = HEARTBEAT_EVERY_MS;
   private unreachable = false;
+  private refusedOnce = false;
+  private ended = false;
   private last: Standing | null = null;
 
   constructor(private readonly options: PresenceOptions) {}
@@ -47,53 +80,114 @@ export class Presence {
     return this.rounds.stop();
   }
 
+  private get everyMs(): number {
+    return this.options.everyMs ?? this.askedEveryMs;
+  }
+
   /** False when the control plane could not be asked. */
-  private async beat(): Promise<boolean> {
-    const { control, version, activeWork, executors } = this.options;
-    const work = activeWork();
+  private async beat(stopping: AbortSignal): Promise<boolean> {
+    const { control, executors, poolId } = this.options;
     const statuses = executors.map((executor) => executor.status());
-    const problem = statuses.find(({ reason }) => reason !== null)?.reason ?? null;
     const restarted = executors.filter((_, index) => statuses[index]!.restarted);
     try {
       const { worker } = await control.heartbeat({
-        version,
-        current_load: work.length,
-        executors: executors.map(({ kind }) => kind),
-        active_work_ids: [...work],
-        sequence: this.sequence++,
-        ...(problem === null ? {} : { last_error_code: problem }),
+        ...this.facts(statuses.find(({ reason }) => reason !== null)?.reason ?? null),
         ...(restarted.length > 0 ? { executor_restarted: true } : {}),
       });
       for (const executor of restarted) executor.restartReported();
       this.reached();
-      if (worker.pool_id === this.options.poolId) this.stand(worker.status, worker.max_open_deliveries);
-      else this.options.onMisplaced(misplaced(worker.worker_id, worker.pool_id, this.options.poolId));
+      this.refusedOnce = false;
+      this.askedEveryMs = worker.heartbeat_every_ms ?? this.askedEveryMs;
+      if (worker.pool_id !== poolId) this.end(misplaced(worker.worker_id, worker.pool_id, poolId));
+      else {
+        const {
+          status: standing,
+          duty = dutyOf(standing),
+          max_open_deliveries: slots,
+          open_work: openWork = 0,
+        } = worker;
+        this.stand({ standing, duty, slots, openWork });
+      }
       return true;
     } catch (error) {
       if (error instanceof ControlPlaneUnavailable) return this.notReached(error.why);
       if (!(error instanceof Problem)) throw error;
       if (error.status === 429) return this.notReached(error.code);
       this.reached();
-      this.stand(standingOf(error));
+      await this.refused(error, stopping);
       return true;
     }
   }
 
-  private stand(standing: Standing, slots = 1): void {
-    if (standing !== this.last) this.report(standing);
-    this.last = standing;
-    this.options.onStanding(standing, slots);
+  private facts(problem: string | null) {
+    const { version, activeWork, executors } = this.options;
+    const work = activeWork();
+    return {
+      version,
+      runtime_version: process.versions.node,
+      protocol_version: PROTOCOL_VERSION,
+      checkpoint_schemas: [...CHECKPOINT_SCHEMAS],
+      event_contracts: [...EVENT_CONTRACTS],
+      current_load: work.length,
+      executors: executors.map(({ kind }) => kind),
+      active_work_ids: work.slice(0, MOST_IDS),
+      sequence: this.sequence++,
+      ...(problem === null ? {} : { last_error_code: problem }),
+    };
+  }
+
+  private async refused(problem: Problem, stopping: AbortSignal): Promise<void> {
+    switch (problem.code) {
+      case 'heartbeat.out_of_order':
+        // The clock of this host went back since an earlier process.
+        this.sequence = Math.max(this.sequence, Number(problem.extra?.last ?? 0)) + 1;
+        return;
+      case 'worker.version_incompatible':
+        return this.end({ kind: 'incompatible', message: problem.message });
+      case 'auth.required':
+      case 'auth.scope_required':
+      case 'worker.retired':
+      case 'worker.revoked':
+        if (this.refusedOnce) return this.shutOut();
+        // The credential is read anew for each request: it may have been rotated just now.
+        this.refusedOnce = true;
+        await pause(Math.min(ROTATED_MS, this.everyMs), stopping);
+        if (!stopping.aborted) await this.beat(stopping);
+        return;
+      default:
+        this.stand({ standing: 'refused', duty: 'wait', slots: 1, openWork: 0 });
+    }
+  }
+
+  private shutOut(): void {
+    this.stand({ standing: 'refused', duty: 'stop', slots: 1, openWork: 0 });
+    this.end({
+      kind: 'refused',
+      message:
+        'the api does not let this worker in: it is retired or revoked, or its credential is revoked, expired or wrong; ' +
+        'see `workloadd workers list`, or issue another credential with `workloadd worker enroll`',
+    });
+  }
+
+  /** Says, once, that this worker cannot go on or is done. */
+  end(end: WorkerEnd): void {
+    if (this.ended) return;
+    this.ended = true;
+    this.options.onEnd(end);
+  }
+
+  private stand(orders: Orders): void {
+    if (orders.standing !== this.last) this.report(orders.standing);
+    this.last = orders.standing;
+    this.options.onOrders(orders);
+    if (orders.duty === 'stop' && orders.standing !== 'refused') this.shutOut();
   }
 
   private report(standing: Standing): void {
     const { logger } = this.options;
     if (standing === 'active') logger.info({ standing }, 'this worker takes work');
-    else if (standing === 'refused') {
-      logger.error(
-        { standing },
-        'the api does not accept this credential: issue another one with `workloadd worker enroll`',
-      );
-    } else logger.warn({ standing }, 'this worker takes no work until its state has changed');
+    else if (standing === 'refused') logger.error({ standing }, 'the api does not accept this worker');
+    else logger.warn({ standing }, 'this worker takes no work until its state has changed');
   }
 
   private reached(): void {
@@ -108,10 +202,7 @@ export class Presence {
   }
 }
 
-function standingOf({ code }: Problem): Standing {
-  const state = /^worker\.(pending|draining|paused|unhealthy|retired|revoked)$/.exec(code)?.[1];
-  return (state as WorkerState | undefined) ?? 'refused';
-}
-
-const misplaced = (workerId: string, poolId: string, wanted: string): Error =>
-  new Error(`worker ${workerId} belongs to pool ${poolId}, not to ${wanted}: start it with --pool ${poolId}`);
+const misplaced = (workerId: string, poolId: string, wanted: string): WorkerEnd => ({
+  kind: 'misplaced',
+  message: `worker ${workerId} belongs to pool ${poolId}, not to ${wanted}: start it with --pool ${poolId}`,
+});
