@@ -394,6 +394,8 @@ in
             ExecStart = "${workloadd} worker";
             ExecStartPost = "${pkgs.runtimeShell} -c 'until test -S ${cfg.lifecycleSocket}; do ${pkgs.coreutils}/bin/sleep 0.2; done'";
             TimeoutStartSec = "2min";
+            # A drained worker is done too, and one that is let in no more or does not fit its pool is not helped by another start.
+            RestartPreventExitStatus = "0 2 3 4 5";
             LoadCredential = optional (!enrolled) "worker-credential:${cfg.worker.credentialFile}";
           }
           // optionalAttrs ownRuntimeDir {
