@@ -121,6 +121,18 @@ export const workloadExplanation = z
       double_execution: z.boolean(),
       may_still_run: z.boolean(),
     }),
+    /** Who may claim it now; null unless it is offered to workers. */
+    claimants: z
+      .object({
+        pool_status: z.string(),
+        /** Active workers of its pool that were heard of within a minute. */
+        workers: z.int(),
+        /** Those of them that may have it. */
+        eligible: z.int(),
+        /** What keeps the others from it. */
+        because: z.array(z.string()),
+      })
+      .nullable(),
     replay_of: replayRecord.nullable(),
     /** In order; at most the newest 200. */
     replays: z.array(replayRecord),

@@ -115,3 +115,7 @@ export const DUTIES = ['work', 'wait', 'drain', 'pause', 'stop'] as const;
  * - `stop`: end what is held at once and exit
  */
 export type WorkerDuty = (typeof DUTIES)[number];
+
+/** What became of a lease. `expired` is also one that ran out and that nobody took over. */
+export const LEASE_STATES = ['held', 'completed', 'failed', 'released', 'cancelled', 'expired'] as const;
+export type LeaseStatus = (typeof LEASE_STATES)[number];

@@ -10,6 +10,7 @@ import {
   DECISIONS,
   EXECUTORS,
   GATES,
+  LEASE_STATES,
   LIFECYCLE_STATUSES,
   WORKLOAD_STATES,
 } from './terminology';
@@ -128,6 +129,24 @@ const deliveryRecord = z
   })
   .meta({ id: 'Delivery' });
 
+/** The right to act for it, as it stands or was last; its token is never shown. */
+const leaseRecord = z
+  .object({
+    worker_id: z.string(),
+    /** One more with each claim. */
+    epoch: count,
+    status: z.enum(LEASE_STATES),
+    /** How often it was claimed, those claims not counted that were given back before work began. */
+    attempt: count,
+    claimed_at: time,
+    expires_at: time,
+    /** The last renewal or write under it. */
+    last_heartbeat_at: time.nullable(),
+    completed_at: time.nullable(),
+    failed_at: time.nullable(),
+  })
+  .meta({ id: 'Lease' });
+
 /** One report of an executor, and what it did. */
 const lifecycleReport = z
   .object({
@@ -225,6 +244,8 @@ export const workloadRecord = workloadSummary
     absorbed_by: z.string().nullable(),
     /** Events that this workload covers, also through others, in order; at most 1,000. */
     absorbed: z.array(absorbedEvent),
+    /** Null before the first claim. */
+    lease: leaseRecord.nullable(),
     /** In order; at most the newest 1,000, as `lifecycle` and `timeline` are. */
     deliveries: z.array(deliveryRecord),
     /** Commands of its session and where they stand, by their sequence; at most 1,000. */

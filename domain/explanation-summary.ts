@@ -12,6 +12,7 @@ export function summarize(facts: Facts): string[] {
     ...facts.grants.map(grant),
     ...people(facts),
     outcome(facts),
+    ...claimants(facts),
     ...facts.replays.map(
       (replay) => `It was posted again as ${replay.workload_id} by ${replay.actor} at ${replay.at}: ${replay.reason}`,
     ),
@@ -122,4 +123,16 @@ function outcome({ outcome: now, decision: decided }: Facts): string {
   const when = now.ended_at === null ? '' : ` at ${now.ended_at}`;
   const reason = decided && now.reason === decided.reason ? '' : `, for the reason ${now.reason}`;
   return `${verb} ${now.state}${when}${deliveries}${reason}${tail}.`;
+}
+
+/** Why nobody has claimed it. */
+function claimants({ claimants: now }: Facts): string[] {
+  if (!now) return [];
+  const { pool_status: pool, workers, eligible, because } = now;
+  if (pool !== 'active') return [`Nobody can claim it: its pool is ${pool}.`];
+  if (workers === 0) return ['Nobody can claim it: no active worker of its pool was heard of within a minute.'];
+  if (eligible > 0) return [`${eligible} of ${workers} active ${workers === 1 ? 'worker' : 'workers'} may claim it.`];
+  return [
+    `Nobody can claim it: of ${workers} active ${workers === 1 ? 'worker' : 'workers'} each ${because.join(', or ')}.`,
+  ];
 }

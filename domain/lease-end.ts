@@ -1,8 +1,5 @@
+import type { LeaseStatus } from '../contracts/terminology';
 import type { Fact, Transition } from './workload-progress';
-
-/** What became of a lease. `expired` is also one that nobody took over when it ran out. */
-export const LEASE_STATES = ['held', 'completed', 'failed', 'released', 'cancelled', 'expired'] as const;
-export type LeaseStatus = (typeof LEASE_STATES)[number];
 
 /**
  * How the lease of a workload ends by a fact that takes the workload out of its holder's hands. (One that had run out before its

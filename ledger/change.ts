@@ -1,6 +1,6 @@
-import { livesByItsLease, type WorkloadState } from '../contracts/terminology';
+import { livesByItsLease, type LeaseStatus, type WorkloadState } from '../contracts/terminology';
 import { CANCELLED_SLOT_MS } from '../domain/execution/command-lease';
-import { leaseEndOf, type LeaseStatus } from '../domain/lease-end';
+import { leaseEndOf } from '../domain/lease-end';
 import type { Fact, Transition } from '../domain/workload-progress';
 import { isAwaitingExecutor, transition } from '../domain/workload-state';
 import { CAPABILITIES_FOLLOW } from './capability-changes';

@@ -9,6 +9,8 @@ import type { CompiledPolicy } from '../domain/policy/compile';
 import { PolicyInvalid } from '../domain/policy/policy-invalid';
 import { explainRecorded, policySaid, type RecordedDecision } from '../domain/policy/recorded-decision';
 import { summarize } from '../domain/explanation-summary';
+import { isOffered } from '../domain/workload-state';
+import { claimantsOf } from './capacity';
 import type { Queryable } from './database';
 import { REPLAY_COLUMNS, replayRecordOf } from './replay-record';
 import type { WorkloadRow } from './workload-row';
@@ -108,6 +110,9 @@ export async function explainWorkload(
       double_execution: stored.double_execution,
       may_still_run: stored.may_still_run,
     },
+    claimants: isOffered({ state: stored.state, waitingFor: stored.waiting_for })
+      ? await claimantsOf(db, stored)
+      : null,
     replay_of: stored.replay_of && replayRecordOf(stored.replay_of),
     replays: stored.replays.map(replayRecordOf),
   };

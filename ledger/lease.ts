@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Problem } from '../contracts/problems';
-import type { LeaseStatus } from '../domain/lease-end';
+import type { LeaseStatus } from '../contracts/terminology';
 import { matchesHash, randomSecret } from '../domain/secret';
 import type { Queryable } from './database';
 

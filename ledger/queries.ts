@@ -81,6 +81,7 @@ interface StoredRecord extends WorkloadRow, FlowColumns {
   event: { body: string | null; received_at: string };
   decision_record: StoredDecision | null;
   capabilities: StoredCapabilities | null;
+  lease: WorkloadRecord['lease'];
   deliveries: StoredDelivery[];
   commands: WorkloadRecord['commands'];
   lifecycle: (Omit<WorkloadRecord['lifecycle'][number], 'error' | 'reply_suppressed'> & { record: string })[];
@@ -97,6 +98,10 @@ SELECT w.*, ${FLOW_COLUMNS},
   (SELECT row_to_json(d) FROM (
      SELECT decision, rule_id, policy_version, policy_hash, reason, dedupe_key, duplicate_of, trace, run, decided_at
      FROM decisions WHERE workload_id = w.workload_id) d) AS decision_record,${CAPABILITIES_COLUMN},
+  (SELECT row_to_json(l) FROM (
+     SELECT leased_by AS worker_id, epoch, status, attempt, claimed_at, lease_expires_at AS expires_at, last_heartbeat_at,
+       completed_at, failed_at
+     FROM audit_leases WHERE work_id = w.workload_id) l) AS lease,
   (SELECT coalesce(json_agg(d ORDER BY d.number), '[]') FROM (
      SELECT number, delivery_id, executor, worker_id, pool_id, epoch, intent_at, write, written_at, status, started_at,
        ended_at, executor_instance, executor_attempt, double_execution, suspect_since, target,
@@ -132,6 +137,14 @@ export async function workloadRecordOf(
     decision: row.decision_record && decisionOf(row.decision_record),
     capabilities: row.capabilities && capabilitiesOf(row.capabilities),
     ...flowOf(row),
+    lease: row.lease && {
+      ...row.lease,
+      claimed_at: utc(row.lease.claimed_at),
+      expires_at: utc(row.lease.expires_at),
+      last_heartbeat_at: utc(row.lease.last_heartbeat_at),
+      completed_at: utc(row.lease.completed_at),
+      failed_at: utc(row.lease.failed_at),
+    },
     deliveries: row.deliveries.map((delivery) => ({
       ...delivery,
       intent_at: utc(delivery.intent_at),

@@ -1,4 +1,5 @@
 import { failLease, recordIntent, releaseLease, reportWrite } from '../../ledger/deliveries';
+import { workloadRecordOf } from '../../ledger/queries';
 import { renewLease } from '../../ledger/renew-lease';
 import { FreshLedger, intentKey } from '../support/fresh-ledger';
 
@@ -156,4 +157,22 @@ test('a checkpoint that the unit has stays with its next lease', async () => {
   await ledger.db.query('UPDATE leases SET checkpoint_version = 7 WHERE work_id = $1', [workId]);
   await ledger.claim(worker, workId);
   expect(await leaseOf(workId)).toMatchObject({ checkpoint_version: '7', attempt: 2 });
+});
+
+test('the record of a workload shows its lease without its token', async () => {
+  const { workId, principal } = await ledger.delivered();
+  const { lease } = (await workloadRecordOf(ledger.db, 'default', workId))!;
+  expect(lease).toEqual({
+    worker_id: principal.workerId,
+    epoch: 1,
+    status: 'held',
+    attempt: 1,
+    claimed_at: expect.stringMatching(/Z$/),
+    expires_at: (await ledger.workload(workId)).deadline_at!.toISOString(),
+    last_heartbeat_at: expect.stringMatching(/Z$/),
+    completed_at: null,
+    failed_at: null,
+  });
+  const unclaimed = await ledger.admitted();
+  expect((await workloadRecordOf(ledger.db, 'default', unclaimed))!.lease).toBeNull();
 });

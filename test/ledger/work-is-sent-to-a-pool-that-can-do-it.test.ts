@@ -1,5 +1,7 @@
 import type { Requirements } from '../../contracts/requirements';
+import { PolicyInvalid } from '../../domain/policy/policy-invalid';
 import { noteCapacity } from '../../ledger/capacity';
+import { explainWorkload } from '../../ledger/explanation';
 import { FreshLedger, problemOf, type TestRule } from '../support/fresh-ledger';
 
 let ledger: FreshLedger;
@@ -132,6 +134,23 @@ describe('no_capacity tells of queued work that nobody can have', () => {
   }
   const set = (table: string, id: string, column: string, value: unknown): Promise<unknown> =>
     ledger.db.query(`UPDATE ${table}s SET ${column} = $2 WHERE ${table}_id = $1`, [id, value]);
+
+  test('and the explanation says why, without naming workers', async () => {
+    const { principal, workId } = await watched({ requires: { flags: ['gpu'] } });
+    const explained = async (): Promise<string> => {
+      const compile = (): Promise<never> => Promise.reject(new PolicyInvalid([]));
+      const tenantId = 'default';
+      const { summary } = (await explainWorkload(ledger.db, compile, { tenantId, workloadId: workId }))!;
+      return summary.at(-1)!;
+    };
+    expect(await explained()).toBe('Nobody can claim it: of 1 active worker each has not declared flag gpu.');
+    await set('worker', principal.workerId, 'capabilities', { flags: ['gpu'] });
+    expect(await explained()).toBe('1 of 1 active worker may claim it.');
+    await set('worker', principal.workerId, 'status', 'paused');
+    expect(await explained()).toContain('no active worker of its pool was heard of');
+    await set('pool', principal.poolId, 'status', 'paused');
+    expect(await explained()).toBe('Nobody can claim it: its pool is paused.');
+  });
 
   test.each(['paused', 'retired'])('when its pool is %s, until it is active', async (status) => {
     const { principal, reason } = await watched();
