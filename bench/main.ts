@@ -3,6 +3,7 @@ import { compareAccept } from './accept';
 import { compareAuthorize } from './authorize';
 import { startBench } from './bench-system';
 import { compareExec } from './exec';
+import { comparePlane } from './plane';
 import { benchVerify } from './verify';
 import { compareWholeWorkloads } from './whole-workloads';
 
@@ -56,6 +57,18 @@ const execCommand = new Command('exec')
     process.stdout.write(`${flags.json ? JSON.stringify(result) : result.report}\n`);
   });
 
+const planeCommand = new Command('plane')
+  .description(
+    'A claim, a renewal and a fenced write beside their own statements sent bare, on the same Postgres, interleaved, by ten workers ' +
+      'at once. Needs no Temporal.',
+  )
+  .option('--rounds <n>', 'interleaved rounds of 100 each', '3')
+  .option('--json', 'one JSON object on standard output')
+  .action(async (flags: Pick<Flags, 'rounds' | 'json'>) => {
+    const result = await comparePlane(Number(flags.rounds), log);
+    process.stdout.write(`${flags.json ? JSON.stringify(result) : result.report}\n`);
+  });
+
 const verifyCommand = new Command('verify')
   .description('Sealing, verifying and listing an audit, on a Postgres of its own.')
   .option('--rows <n>', 'rows of the audit', '200000')
@@ -81,6 +94,7 @@ new Command('bench')
   .addCommand(authorizeCommand)
   .addCommand(execCommand)
   .addCommand(verifyCommand)
+  .addCommand(planeCommand)
   .parseAsync()
   .catch((error: unknown) => {
     console.error(error);
