@@ -7,7 +7,7 @@ import { WakeRelay } from '../../api/wake-relay';
 import type { SourceEvent } from '../../contracts/events';
 import { deliveryIdOf, taskQueueOf, workflowIdOf } from '../../contracts/names';
 import { Problem } from '../../contracts/problems';
-import type { LifecycleStatus } from '../../contracts/terminology';
+import type { LeasedExecutor, LifecycleStatus } from '../../contracts/terminology';
 import type { DeliverResult, ExecuteResult } from '../../contracts/workflow';
 import { parsePolicy } from '../../domain/policy/parse';
 import { acceptEvent, type Accepted } from '../../ledger/accept';
@@ -125,11 +125,16 @@ export class DrivenSystem {
 
   /** Polls the pool's queue for commands of `node`. Each says that it runs, and ends well once the test tells it to. */
   async startCommandWorker(): Promise<void> {
+    await this.startExecuting('node', (workId) => this.execute(workId));
+  }
+
+  /** Polls the pool's queue for work whose worker holds its lease itself, and has it done so. */
+  async startExecuting(executor: LeasedExecutor, execute: (workId: string) => Promise<ExecuteResult>): Promise<void> {
     const worker = await Worker.create({
       connection: this.connection,
       namespace: this.namespace.name,
-      taskQueue: taskQueueOf('default', 'node'),
-      activities: { execute: ({ work_id }: { work_id: string }) => this.execute(work_id) },
+      taskQueue: taskQueueOf('default', executor),
+      activities: { execute: ({ work_id }: { work_id: string }) => execute(work_id) },
     });
     this.pool = { worker, done: worker.run() };
   }
