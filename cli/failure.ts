@@ -16,6 +16,10 @@ export function explain(error: unknown): { text: string; code: number } {
     const hint = 'see that it runs, that its URL is right and that the database exists';
     return { text: `error: ${error.message} (${hint})`, code: EXIT.failure };
   }
+  if (error instanceof Problem && error.errors) {
+    const broken = error.errors.map(({ pointer, detail }) => `${pointer} ${detail}`);
+    return { text: `error: ${error.message} (${broken.join('; ')})`, code: EXIT.failure };
+  }
   if (error instanceof LedgerError) return { text: `error: ${explainLedger(error)}`, code: EXIT.failure };
   if (error instanceof Error) return { text: `error: ${oneLine(error)}`, code: exitCodeOf(error) };
   return { text: 'error: unknown failure', code: EXIT.failure };

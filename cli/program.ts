@@ -7,11 +7,10 @@ import type { PolicyDiffArguments } from './commands/policy-diff';
 import type { ReplayArguments } from './commands/replay';
 import type { TokenArguments, TokenImportArguments } from './commands/token';
 import type { VerifyArguments } from './commands/verify';
-import { loadConfig, type ConfigOf } from './config';
-import { COMMAND_OPTIONS, type CommandName } from './config/command-options';
-import { flagOf, variableOf, type Option, type SecretOption } from './config/option';
-import { OPTIONS, type OptionName } from './config/options';
 import { EXIT_CODE_HELP } from './exit-codes';
+import { addCommand, configOf } from './program/command';
+import { addPoolCommands } from './program/pool-commands';
+import { addWorkerCommands } from './program/worker-commands';
 import { TOKEN_SCOPES } from '../contracts/terminology';
 
 const FOOTER = `
@@ -31,6 +30,7 @@ export function buildProgram(version: string): Command {
   addProcesses(program);
   addTokenCommands(program);
   addWorkerCommands(program);
+  addPoolCommands(program);
   addExecution(program);
   addWorkloadCommands(program);
   addChecks(program);
@@ -91,35 +91,6 @@ function addTokenCommands(program: Command): void {
     .argument('<TOKEN_ID>', 'id as `token list` shows it')
     .action(async (id: string, _, command: Command) =>
       (await import('./commands/token.js')).runTokenRevoke(configOf('token revoke', command), id),
-    );
-}
-
-function addWorkerCommands(program: Command): void {
-  const worker = program.commands.find((command) => command.name() === 'worker')!;
-  addCommand(worker, 'worker enroll', 'Enrol a worker in a pool and issue a credential for it.')
-    .option('--out <FILE>', 'write the credential to this file (mode 0600)')
-    .option('--print', 'print the credential on stdout')
-    .action(async (args: { out?: string; print?: boolean }, command: Command) =>
-      (await import('./commands/workers.js')).runWorkerEnroll(configOf('worker enroll', command), args),
-    );
-  const workers = program.command('workers').description('Look at workers, and put them right.');
-  addCommand(workers, 'workers list', 'List workers with their state, open deliveries and last heartbeat.').action(
-    async (_, command: Command) =>
-      (await import('./commands/workers.js')).runWorkersList(configOf('workers list', command)),
-  );
-  addCommand(
-    workers,
-    'workers clear-suspect',
-    'Trust a worker again whose OpenCrow lost a delivery, and give back the slots of cancelled workloads.',
-  )
-    .argument('<WORKER_ID>', 'id as `workers list` shows it')
-    .requiredOption('--reason <TEXT>', 'why; kept in the audit')
-    .action(async (id: string, args: { reason: string }, command: Command) =>
-      (await import('./commands/workers.js')).runClearSuspect(
-        configOf('workers clear-suspect', command),
-        id,
-        args.reason,
-      ),
     );
 }
 
@@ -272,29 +243,3 @@ function addAuditCommands(program: Command): void {
       (await import('./commands/audit.js')).runAuditArchive(configOf('audit archive', command), args),
     );
 }
-
-function addCommand(parent: Command, name: CommandName, description: string): Command {
-  const command = parent.command(name.split(' ').at(-1)!).description(description);
-  for (const option of COMMAND_OPTIONS[name] as readonly OptionName[]) addOption(command, option, OPTIONS[option]);
-  return command;
-}
-
-function addOption(command: Command, name: OptionName, option: Option<unknown> | SecretOption): void {
-  const variables = option.kind === 'secret' ? [variableOf(name), ...option.aliases] : [variableOf(name)];
-  const flag = option.kind === 'secret' ? `--${flagOf(name)}-file` : `--${flagOf(name)}`;
-  const fallback = option.kind === 'value' && option.default !== null ? option.default : option.derived;
-  const facts = [
-    `variable: ${variables.join(' or ')}`,
-    ...(fallback === undefined ? [] : [`default: ${fallback.replaceAll('`', '')}`]),
-  ];
-  command.option(
-    option.placeholder === null ? flag : `${flag} <${option.placeholder}>`,
-    `${option.doc.replaceAll('`', '')} (${facts.join('; ')})`,
-  );
-}
-
-type Flags = Record<string, string | boolean | undefined>;
-
-/** Its parent's flags too: `worker` takes those it shares with `worker enroll` wherever they stand. */
-const configOf = <Name extends CommandName>(name: Name, command: Command): ConfigOf<Name> =>
-  loadConfig(name, { flags: { ...command.parent?.opts<Flags>(), ...command.opts<Flags>() }, env: process.env });

@@ -4,6 +4,7 @@ import type { Database } from '../ledger/database';
 import type { ConfigOf } from './config';
 import { CommandFailed, EXIT } from './exit-codes';
 import { withLedger } from './ledger-access';
+import { printable } from './printable';
 
 type ServiceConfig = ConfigOf<'explain'>;
 
@@ -73,6 +74,3 @@ export function problemText(status: number, body: unknown): string {
     .map(printable)
     .join('\n');
 }
-
-/** Text of others for a terminal: one line, nothing that steers it. */
-export const printable = (text: string): string => text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ');

@@ -3,7 +3,8 @@ import { workloadExplanation, type WorkloadExplanation } from '../../contracts/e
 import { Problem } from '../../contracts/problems';
 import { explainWorkload } from '../../ledger/explanation';
 import type { ConfigOf } from '../config';
-import { askService, printable } from '../service-access';
+import { printable } from '../printable';
+import { askService } from '../service-access';
 import { table } from '../table';
 
 /** `workloadd explain` */

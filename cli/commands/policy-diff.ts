@@ -10,7 +10,8 @@ import { diffPolicy } from '../../ledger/policy-diff';
 import type { ConfigOf } from '../config';
 import { CommandFailed, EXIT } from '../exit-codes';
 import { readPolicyFile } from '../policy-check';
-import { askService, printable } from '../service-access';
+import { printable } from '../printable';
+import { askService } from '../service-access';
 import { table } from '../table';
 
 /** Arguments of `policy diff`. */

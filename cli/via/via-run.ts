@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { acceptedAnswer } from '../../api/accepted';
 import { pause } from '../../domain/backoff';
-import { printable } from '../service-access';
+import { printable } from '../printable';
 import { differences, eventOf, type Asked } from './asked';
 import { FollowedOutput } from './followed-output';
 import { ServiceRefused, type Service } from './service';
