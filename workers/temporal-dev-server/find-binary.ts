@@ -20,7 +20,7 @@ export interface FindTemporalOptions {
 }
 
 /** Where downloaded and built programs are kept: `$XDG_CACHE_HOME/opencrow-workloadd`, by default below `~/.cache`. */
-const cacheFolder = (env: NodeJS.ProcessEnv): string =>
+export const cacheFolder = (env: NodeJS.ProcessEnv): string =>
   path.join(env['XDG_CACHE_HOME'] || path.join(os.homedir(), '.cache'), 'opencrow-workloadd');
 
 /**
