@@ -14,7 +14,7 @@ from temporalio.worker import Worker
 Json = dict[str, typing.Any]
 API, WORKER_ID = urllib.parse.urlsplit(os.environ["WORKLOADD_API_URL"]), os.environ["WORKLOADD_WORKER_ID"]
 CREDENTIAL_FILE = Path(os.environ["WORKLOADD_WORKER_CREDENTIAL_FILE"])
-PASSING = {"unavailable", "capacity.worker", "capacity.suspect", "lease.held", "rate_limit.exceeded", "auth.backoff"}
+PASSING = {"unavailable", "capacity.worker", "capacity.pool", "lease.held", "rate_limit.exceeded", "auth.backoff"}
 NOT_NEEDED = {"workload.not_needed", "delivery.maybe_written", "not_found"}
 held: set[str] = set()
 
@@ -39,7 +39,8 @@ def post(path: str, body: Json, lease: Json = {}) -> Json:
         raise Refused(0, {"code": "unavailable"}) from None
     if answer.status >= 300:
         ours = answer.status < 500 and answer.headers.get_content_type() == "application/problem+json"
-        raise Refused(answer.status, told if ours else {"code": "unavailable"}, float(answer.headers.get("Retry-After", 0)))
+        wait = answer.headers.get("Retry-After", "")  # a proxy may give a date
+        raise Refused(answer.status, told if ours else {"code": "unavailable"}, float(wait) if wait.isdigit() else 0)
     return told
 
 
@@ -130,7 +131,7 @@ async def main() -> int:
             print(f"no answer to a heartbeat: {refused.code}", file=sys.stderr)
             duty, sequence = "stop" if refused.status == 401 else duty, max(sequence, refused.problem.get("last", 0))
         if duty == "stop":
-            os._exit(3)  # at once, with all that is held
+            os._exit(4)  # at once, with all that is held
         duty, sequence = "drain" if stop.done() else duty, sequence + 1
         polling = polling.result() if polling and polling.done() else polling
         if duty == "work" and not polling:
@@ -145,6 +146,5 @@ async def main() -> int:
             return 0
         waits = {each for each in (stop, polling) if each and not each.done()}
         await asyncio.wait(waits, timeout=every, return_when=asyncio.FIRST_COMPLETED)
-
 
 sys.exit(asyncio.run(main()))
