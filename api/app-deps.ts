@@ -18,6 +18,14 @@ export interface WakeSender {
   send(unsent: UnsentWake): void;
 }
 
+/** Where to listen. */
+export interface ListenOptions {
+  /** Default `127.0.0.1`: this host only. */
+  host?: string;
+  /** 0 takes a free one. */
+  port: number;
+}
+
 /** What can be set about the API. */
 export interface ApiConfig {
   /**
@@ -33,6 +41,8 @@ export interface ApiConfig {
   commandLeaseMs?: number;
   /** Time between two heartbeats that workers are asked for, milliseconds. Default 15,000. */
   heartbeatMs?: number;
+  /** A second address, and the only one where operators' tokens are good. Default: they are good at the first. */
+  operatorListen?: ListenOptions | undefined;
   /** Callbacks, subscriptions and signed inbound webhooks. Default: none of them. */
   webhooks?: WebhookSettings;
 }

@@ -32,6 +32,8 @@ export type PrincipalFor<A extends Access> = A extends { kind: 'worker' }
 export interface AuthContext {
   db: Database;
   backoff: FailureBackoff;
+  /** Whether a request came in where operators' tokens are good. */
+  servesOperators: (request: Request) => boolean;
 }
 
 /**
@@ -48,6 +50,9 @@ export async function authorize(
   if (access.kind === 'worker') return worker(principal, access.scope, request.params.worker_id);
   if ('workerId' in principal) {
     throw new Problem('auth.scope_required', "A worker's credential opens only the worker's own routes.");
+  }
+  if (principal.scopes.includes('operator') && !context.servesOperators(request)) {
+    throw new Problem('auth.scope_required', "Operators' tokens are good at the operators' address only.");
   }
   const wanted = access.kind === 'token' ? access.scopes : scopesOf(access.kind);
   if (!hasScope(principal, access.kind, wanted)) {

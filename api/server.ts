@@ -1,12 +1,12 @@
 import { createServer } from 'node:http';
-import type { Server } from 'node:http';
+import type { IncomingMessage, RequestListener, Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import express from 'express';
 import type { Express } from 'express';
 import helmet from 'helmet';
 import { PolicyCache } from '../activities/policy-cache';
 import { Problem } from '../contracts/problems';
-import type { ApiDeps, RouteDeps } from './app-deps';
+import type { ApiDeps, ListenOptions, RouteDeps } from './app-deps';
 import { Followers } from './artifacts/followers';
 import { OutputNews } from './artifacts/output-news';
 import { Connections } from './connections';
@@ -24,6 +24,8 @@ import { NO_WEBHOOKS } from './webhook-settings';
 /** The express app, and what has to be told when the process stops. */
 export interface Api {
   app: Express;
+  /** Answers a request that came in at the operators' address. */
+  answerOperator: RequestListener;
   /** From now on it is not ready, nobody waits for a decision and new requests are `shutting_down`. */
   drain(): void;
 }
@@ -34,7 +36,12 @@ const MAX_WAITERS = 200;
 function createApp(deps: ApiDeps): Api {
   const waiters = new DecisionWaiters(deps.db, deps.config?.maxWaiters ?? MAX_WAITERS);
   const readiness = new ReadinessProbe(deps.db, deps.temporalReady);
-  const auth = { db: deps.db, backoff: new FailureBackoff() };
+  const ofOperators = new WeakSet<IncomingMessage>();
+  const auth = {
+    db: deps.db,
+    backoff: new FailureBackoff(),
+    servesOperators: (request: IncomingMessage) => !deps.config?.operatorListen || ofOperators.has(request),
+  };
   const webhooks = deps.config?.webhooks ?? NO_WEBHOOKS;
   const policyDiffs = new PolicyDiffs();
   const routeDeps: RouteDeps = {
@@ -75,6 +82,10 @@ function createApp(deps: ApiDeps): Api {
   app.use(problemHandler);
   return {
     app,
+    answerOperator: (request, response) => {
+      ofOperators.add(request);
+      app(request, response);
+    },
     drain: () => {
       readiness.drain();
       waiters.stop();
@@ -82,54 +93,76 @@ function createApp(deps: ApiDeps): Api {
   };
 }
 
-/** Where to listen. */
-export interface ListenOptions {
-  /** Default `127.0.0.1`: this host only. */
-  host?: string;
-  /** 0 takes a free one. */
-  port: number;
-}
-
 /** A listening API. */
 export interface RunningServer {
   /** `http://host:port`, with the port that was taken. */
   url: string;
   port: number;
+  /** The operators' address; null when they have none of their own. */
+  operatorUrl: string | null;
   /** Stops within `deadlineMs` (default 10,000): accepts no more, finishes what is under way, then cuts what is left. */
   close(deadlineMs?: number): Promise<void>;
 }
 
-/** Starts the API. Fails when the address cannot be taken. */
+/** Starts the API. Fails when an address cannot be taken. */
 export async function startServer({ listen, deps }: { listen: ListenOptions; deps: ApiDeps }): Promise<RunningServer> {
   const api = createApp(deps);
+  const { operatorListen } = deps.config ?? {};
+  const main = await listenAt(listen, api.app);
+  const operators =
+    operatorListen &&
+    (await listenAt(operatorListen, api.answerOperator).catch(async (error: unknown) => {
+      await main.close(0);
+      throw error;
+    }));
+  let closing: Promise<unknown> | undefined;
+  return {
+    url: main.url,
+    port: main.port,
+    operatorUrl: operators?.url ?? null,
+    close: async (deadlineMs = 10_000) => {
+      api.drain();
+      closing ??= Promise.all([main.close(deadlineMs), operators?.close(deadlineMs)]);
+      await closing;
+    },
+  };
+}
+
+interface Listener {
+  url: string;
+  port: number;
+  close(deadlineMs: number): Promise<void>;
+}
+
+async function listenAt(
+  { host = '127.0.0.1', port: wanted }: ListenOptions,
+  answer: RequestListener,
+): Promise<Listener> {
   const server = createServer(
     // Slow or oversized heads and slow bodies are cut off; bodies themselves are bounded by the routes.
     { maxHeaderSize: 16 * 1024, headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 2_000 },
-    api.app,
+    answer,
   );
   server.keepAliveTimeout = 65_000;
   server.maxHeadersCount = 100;
   server.on('clientError', refuseUnreadable);
   const connections = new Connections(server);
-  const host = listen.host ?? '127.0.0.1';
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(listen.port, host, () => {
+    server.listen(wanted, host, () => {
       server.off('error', reject);
       resolve();
     });
   });
   const { port } = server.address() as AddressInfo;
-  let closing: Promise<void> | undefined;
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
     port,
-    close: (deadlineMs = 10_000) => (closing ??= stop(server, api, connections, deadlineMs)),
+    close: (deadlineMs) => stop(server, connections, deadlineMs),
   };
 }
 
-async function stop(server: Server, api: Api, connections: Connections, deadlineMs: number): Promise<void> {
-  api.drain();
+async function stop(server: Server, connections: Connections, deadlineMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   connections.closeUnused();
   const deadline = setTimeout(() => server.closeAllConnections(), deadlineMs);

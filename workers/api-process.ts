@@ -1,9 +1,9 @@
 import type { Logger } from 'pino';
 import { Registry, collectDefaultMetrics } from 'prom-client';
-import type { ApiConfig } from '../api/app-deps';
+import type { ApiConfig, ListenOptions } from '../api/app-deps';
 import { FolderStore } from '../api/artifacts/folder-store';
 import { ArtifactKeeper } from '../api/artifacts/keeper';
-import { startServer, type ListenOptions, type RunningServer } from '../api/server';
+import { startServer, type RunningServer } from '../api/server';
 import { fleetWatcher } from '../activities/fleet-sweeper';
 import { LanePump } from '../activities/lane-pump';
 import { createWakeRelay } from '../api/wake-relay';
@@ -50,7 +50,7 @@ export async function startApi(
   parts.add('lanes', { stop: () => lanes.stop() });
   const deps = { db, wakes: lanes, temporalReady: () => temporal.ready(), logger, registry, artifacts: store, config };
   const server = await startServer({ listen, deps }).catch((error: unknown) => {
-    throw listenProblem(error, listen);
+    throw listenProblem(error);
   });
   parts.add('api', { stop: (graceMs) => server.close(graceMs) });
   const watcher = fleetWatcher({ db, logger });
@@ -61,15 +61,16 @@ export async function startApi(
     parts.add('artifacts', { stop: () => keeper.stop() });
     keeper.start();
   }
-  logger.info({ url: server.url }, 'the api listens');
+  logger.info({ url: server.url, operator_url: server.operatorUrl ?? undefined }, 'the api listens');
   return server;
 }
 
-function listenProblem(error: unknown, { host, port }: ListenOptions): unknown {
-  const code = (error as NodeJS.ErrnoException).code;
+function listenProblem(error: unknown): unknown {
+  const { code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number };
+  const at = `${address}:${port}`;
   if (code === 'EADDRINUSE')
-    return new Error(`${host}:${port} is in use: stop what listens there, or choose another --listen`);
+    return new Error(`${at} is in use: stop what listens there, or choose another --listen or --operator-listen`);
   if (code === 'EACCES' || code === 'EADDRNOTAVAIL')
-    return new Error(`cannot listen on ${host}:${port} (${code}): choose another --listen`);
+    return new Error(`cannot listen on ${at} (${code}): choose another --listen or --operator-listen`);
   return error;
 }

@@ -2,7 +2,7 @@ import { chmodSync, chownSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import type { Logger } from 'pino';
 import type { ApiConfig } from '../api/app-deps';
-import type { ListenOptions } from '../api/server';
+import type { ListenOptions } from '../api/app-deps';
 import type { WebhookSettings } from '../api/webhook-settings';
 import type { SweepSettings } from '../activities/sweeper';
 import { SEARCH_ATTRIBUTES } from '../contracts/search-attributes';

@@ -92,6 +92,7 @@ function begin(
 /** The api's own settings. */
 export const apiConfig = (config: ConfigOf<'api'> | ConfigOf<'up'>): ApiConfig => ({
   trustProxy: config.trustProxy === 0 ? false : config.trustProxy,
+  operatorListen: config.operatorListen,
   requestsPerMinute: config.requestsPerMinute,
   commandLeaseMs: config.commandLease,
   heartbeatMs: config.heartbeatInterval,

@@ -17,7 +17,14 @@ const CONTROL = [
   'retainNoise',
   'metrics',
 ] as const;
-const HTTP = ['listen', 'trustProxy', 'requestsPerMinute', 'commandLease', 'heartbeatInterval'] as const;
+const HTTP = [
+  'listen',
+  'operatorListen',
+  'trustProxy',
+  'requestsPerMinute',
+  'commandLease',
+  'heartbeatInterval',
+] as const;
 const ARTIFACTS = ['artifactsDir', 'retainArtifacts'] as const;
 const WEBHOOKS = ['callbackHosts', 'callbackPrivate', 'signingKey'] as const;
 const BACKENDS = ['containerRuntimes', 'runnerToken', 'runnerPrivateHosts'] as const;

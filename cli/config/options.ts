@@ -36,6 +36,11 @@ export const OPTIONS = {
     doc: 'Address of the HTTP API. Port 0 takes any free port.',
     schema: listenAddress,
   }),
+  operatorListen: optional('HOST:PORT', {
+    doc: 'Second address of the HTTP API, for a private network: tokens with the scope `operator` are then good there and nowhere else.',
+    derived: 'they are good at `--listen`',
+    schema: listenAddress,
+  }),
   trustProxy: withDefault('HOPS', '0', {
     doc: 'Reverse proxies in front of the api: how many of the last addresses in `X-Forwarded-For` to believe.',
     schema: integer(0, 10),
