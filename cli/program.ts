@@ -10,6 +10,7 @@ import type { VerifyArguments } from './commands/verify';
 import { EXIT_CODE_HELP } from './exit-codes';
 import { addCommand, configOf } from './program/command';
 import { addPoolCommands } from './program/pool-commands';
+import { addQuotaCommands } from './program/quota-commands';
 import { addWorkerCommands } from './program/worker-commands';
 import { TOKEN_SCOPES } from '../contracts/terminology';
 
@@ -31,6 +32,7 @@ export function buildProgram(version: string): Command {
   addTokenCommands(program);
   addWorkerCommands(program);
   addPoolCommands(program);
+  addQuotaCommands(program);
   addExecution(program);
   addWorkloadCommands(program);
   addChecks(program);

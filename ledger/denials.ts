@@ -11,6 +11,9 @@ const DENIALS: Partial<Record<ProblemCode, string>> = {
   'entitlement.lapsed': 'entitlement.denied',
 };
 
+/** Whether a problem is such a refusal. */
+export const isDenial = (code: string): boolean => code in DENIALS;
+
 /** Tells the audit of a refusal, at most once a minute for each tenant and code; of other problems nothing. */
 export async function noteDenial(
   db: Queryable,

@@ -1,3 +1,4 @@
+import type { Response } from 'express';
 import { z } from 'zod';
 import { eventBatch } from '../../contracts/event-batch';
 import { sourceEvent, type PostedEvent } from '../../contracts/events';
@@ -73,15 +74,15 @@ export const postEventBatch = route({
     'state.precondition_failed',
     'state.too_many_keys',
   ],
-  handle: async ({ deps, principal, body, raw }) => {
+  handle: async ({ deps, principal, body, response }) => {
     if (Array.isArray(body)) {
       const events = body.map((each) => item(() => fromCloudEvent(each)));
-      return answeredEach(deps, principal, events, requestIdOf(raw));
+      return answeredEach(deps, principal, events, response);
     }
     const items = body.events.map((each) => item(() => ours(each, deps.webhooks)));
     return body.state
       ? answeredTogether(deps, principal, items, body.state)
-      : answeredEach(deps, principal, items, requestIdOf(raw));
+      : answeredEach(deps, principal, items, response);
   },
 });
 
@@ -89,7 +90,7 @@ async function answeredEach(
   deps: RouteDeps,
   principal: TokenPrincipal,
   items: Item[],
-  requestId: string,
+  response: Response,
 ): Promise<RouteAnswer> {
   const events = items.map((each) => (each instanceof Problem ? undefined : each));
   const outcome = await deps.db.transaction((tx) =>
@@ -98,11 +99,15 @@ async function answeredEach(
   const results = items.map((each, index): BatchResult => {
     const result = each instanceof Problem ? each : outcome[index]!;
     if (result instanceof Problem) {
-      return { status: result.status, problem: renderProblem(result, requestId) as BatchResult['problem'] };
+      return {
+        status: result.status,
+        problem: renderProblem(result, requestIdOf(response.req)) as BatchResult['problem'],
+      };
     }
     wakeFor(deps, principal, events[index]!, result);
     return { status: 202, ...answerOf(result) };
   });
+  response.locals.itemCodes = results.map(({ problem }) => problem?.code);
   return { status: 200, body: { results } };
 }
 

@@ -4,6 +4,7 @@ import { route, type Route } from '../route';
 import { adminCredentialRoutes } from './admin-credentials';
 import { adminPoolRoutes } from './admin-pools';
 import { adminWorkerOrderRoutes } from './admin-worker-orders';
+import { adminQuotaRoutes } from './admin-quotas';
 import { adminWorkerRoutes } from './admin-workers';
 import { artifactRoutes } from './artifacts';
 import { auditRoutes } from './audit';
@@ -66,6 +67,7 @@ export const ROUTES: readonly Route[] = [
   ...adminWorkerRoutes,
   ...adminWorkerOrderRoutes,
   ...adminCredentialRoutes,
+  ...adminQuotaRoutes,
   ...whoamiRoutes,
   ...healthRoutes,
   ...metricsRoutes,

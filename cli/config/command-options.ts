@@ -83,6 +83,8 @@ export const COMMAND_OPTIONS = {
   'pools resume': ['dataDir', ...LEDGER],
   'pools retire': ['dataDir', ...LEDGER],
   'pools drain': ['dataDir', ...LEDGER],
+  'quotas list': ['dataDir', ...LEDGER],
+  'quotas set': ['dataDir', ...LEDGER],
   migrate: ['dataDir', ...LEDGER],
   'token create': ['dataDir', ...LEDGER],
   'token import': ['dataDir', ...LEDGER],
