@@ -1,6 +1,5 @@
 """A worker of one's own for opencrow-workloadd, as docs/worker-protocol.md says. Its work is `do_work`: put yours there.
-Settings: WORKLOADD_API_URL, WORKLOADD_WORKER_ID, WORKLOADD_WORKER_CREDENTIAL_FILE; TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, …
-"""
+Settings: WORKLOADD_API_URL, WORKLOADD_WORKER_ID, WORKLOADD_WORKER_CREDENTIAL_FILE; TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, …"""
 import asyncio, http.client, json, os, secrets, signal, sys, time, typing, urllib.parse
 from datetime import timedelta
 from pathlib import Path
@@ -25,8 +24,7 @@ class Refused(Exception):
         self.status, self.problem, self.code, self.retry_after = status, problem, problem["code"], retry_after
 
 
-def post(path: str, body: Json, lease: Json = {}) -> Json:
-    """One request, with the header of a lease. No redirect is followed: it would take the credential elsewhere."""
+def post(path: str, body: Json, lease: Json = {}) -> Json:  # follows no redirect: the credential would go along
     kind = http.client.HTTPSConnection if API.scheme == "https" else http.client.HTTPConnection
     connection = kind(API.netloc, timeout=10)
     url = f"{API.path.rstrip('/')}/api/workers/{WORKER_ID}/{path}"
@@ -75,7 +73,7 @@ async def work_under_lease(claim: Json, lease: Json, ends: float) -> Json:
     try:
         while not job.done():
             if (now := time.monotonic()) >= ends:
-                raise Refused(409, {"code": "lease.stale"})
+                raise Refused(0, {"code": "unavailable"})
             try:
                 activity.heartbeat()
                 if now >= renew_at:
@@ -85,13 +83,15 @@ async def work_under_lease(claim: Json, lease: Json, ends: float) -> Json:
             except asyncio.CancelledError:
                 renew_at = 0.0  # whether the work is to end is for the ledger to say: ask it now
             except Refused as refused:
-                if refused.code == "lease.stale":
-                    return {"status": "cancelled"}  # taken only if the workload was cancelled
                 if refused.code not in PASSING | {"worker.paused"}:
                     raise
                 await asyncio.wait([job], timeout=1)
-        failure = "defect" if job.exception() else job.result()
+        failure = "defect" if job.exception() and not isinstance(job.exception(), Refused) else job.result()
         return {"status": "failed", "code": failure} if failure else {"status": "completed"}
+    except Refused as refused:
+        if refused.code != "lease.stale":
+            raise
+        return {"status": "cancelled"}  # taken only if the workload was cancelled
     finally:
         job.cancel()
 
@@ -129,7 +129,8 @@ async def main() -> int:
             duty, every = me["duty"], me["heartbeat_every_ms"] / 1000
         except Refused as refused:
             print(f"no answer to a heartbeat: {refused.code}", file=sys.stderr)
-            duty, sequence = "stop" if refused.status == 401 else duty, max(sequence, refused.problem.get("last", 0))
+            duty, every = {"auth.required": "stop", "worker.version_incompatible": "drain"}.get(refused.code, duty), 5.0
+            sequence = max(sequence, refused.problem.get("last", 0))
         if duty == "stop":
             os._exit(4)  # at once, with all that is held
         duty, sequence = "drain" if stop.done() else duty, sequence + 1
@@ -144,7 +145,6 @@ async def main() -> int:
             asyncio.create_task(worker.shutdown())
         if duty == "drain" and not polling:
             return 0
-        waits = {each for each in (stop, polling) if each and not each.done()}
-        await asyncio.wait(waits, timeout=every, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({t for t in (stop, polling) if t and not t.done()}, timeout=every, return_when="FIRST_COMPLETED")
 
 sys.exit(asyncio.run(main()))
