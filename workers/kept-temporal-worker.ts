@@ -1,7 +1,8 @@
 import type { NativeConnection } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { Backoff, pause } from '../domain/backoff';
-import { connectWorker, type TemporalTarget } from './temporal-connection';
+import type { TemporalTarget } from './temporal-connection';
+import { connectWorker } from './worker-connection';
 
 /** A Temporal worker, or something that wraps one. */
 export interface StoppableWorker {

@@ -1,6 +1,6 @@
 import { Client, Connection } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
-import { NativeConnection, type NativeConnectionOptions } from '@temporalio/worker';
+import type { NativeConnectionOptions } from '@temporalio/worker';
 
 /** Which Temporal to use. */
 export interface TemporalTarget {
@@ -62,7 +62,3 @@ export function temporalClient({ connection: options, namespace }: TemporalTarge
     },
   };
 }
-
-/** A connection for workers. Fails when the server cannot be reached. */
-export const connectWorker = (target: TemporalTarget): Promise<NativeConnection> =>
-  NativeConnection.connect(target.connection);

@@ -4,7 +4,6 @@ import type { WebhookSettings } from '../../api/webhook-settings';
 import type { SweepSettings } from '../../activities/sweeper';
 import type { Database } from '../../ledger/database';
 import { startApi, startRelay } from '../../workers/api-process';
-import { startControl } from '../../workers/control-process';
 import { ledgerAt, openLedger, prepareLedger } from '../../workers/ledger-connection';
 import { runProcess, type ProcessContext } from '../../workers/run-process';
 import {
@@ -13,9 +12,7 @@ import {
   type TemporalClient,
   type TemporalTarget,
 } from '../../workers/temporal-connection';
-import { installTemporalRuntime } from '../../workers/temporal-runtime';
 import type { ConfigOf } from '../config';
-import type { ListenAddress } from '../config/values';
 import { createLogger } from '../logger';
 import { metricsAddress } from '../metrics-address';
 
@@ -23,7 +20,7 @@ const DAY_MS = 86_400_000;
 
 /** `workloadd api` */
 export async function runApi(config: ConfigOf<'api'>): Promise<void> {
-  const { logger, target } = begin(config, undefined);
+  const { logger, target } = begin(config);
   await runProcess({
     logger,
     graceMs: config.shutdownGrace,
@@ -41,7 +38,13 @@ export async function runApi(config: ConfigOf<'api'>): Promise<void> {
 
 /** `workloadd control` */
 export async function runControl(config: ConfigOf<'control'>): Promise<void> {
-  const { logger, target } = begin(config, config.metrics);
+  const { logger, target } = begin(config);
+  // The api has no use for Temporal's workers, which take longest to load.
+  const [{ installTemporalRuntime }, { startControl }] = await Promise.all([
+    import('../../workers/temporal-runtime.js'),
+    import('../../workers/control-process.js'),
+  ]);
+  installTemporalRuntime({ logger, metricsAddress: metricsAddress(config.metrics) });
   await runProcess({
     logger,
     graceMs: config.shutdownGrace,
@@ -79,15 +82,10 @@ function openStores(
   return { db, temporal };
 }
 
-function begin(
-  config: ConfigOf<'api'> | ConfigOf<'control'>,
-  metrics: ListenAddress | undefined,
-): { logger: Logger; target: TemporalTarget } {
-  const logger = createLogger(config);
-  const target = configuredTemporal();
-  installTemporalRuntime({ logger, metricsAddress: metricsAddress(metrics) });
-  return { logger, target };
-}
+const begin = (config: ConfigOf<'api'> | ConfigOf<'control'>): { logger: Logger; target: TemporalTarget } => ({
+  logger: createLogger(config),
+  target: configuredTemporal(),
+});
 
 /** The api's own settings. */
 export const apiConfig = (config: ConfigOf<'api'> | ConfigOf<'up'>): ApiConfig => ({
