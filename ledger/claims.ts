@@ -103,12 +103,16 @@ function barred(principal: WorkerPrincipal, facts: ClaimFacts | undefined): Prob
 
 /** Why it may not have this workload, whatever room there is. */
 function ineligible(principal: WorkerPrincipal, facts: ClaimFacts, row: WorkloadRow | null): Problem | null {
-  if (!row) return new Problem('not_found', 'No such workload.');
+  if (!row || isStrangers(principal, facts, row)) return new Problem('not_found', 'No such workload.');
   const unfit = ineligibility(needsOf(row), poolFactsOf(facts), workerFactsOf(facts));
   if (unfit) return new Problem(unfit.code, unfit.detail, { retryAfterMs: HAND_BACK_MS[unfit.code] });
   if (row.pool_id === principal.poolId) return null;
   return new Problem('worker.wrong_pool', 'The workload belongs to another pool.');
 }
+
+/** Another pool's work for a tenant that its own pool does not serve: a worker is not even told that there is such a thing. */
+const isStrangers = (principal: WorkerPrincipal, { tenants }: ClaimFacts, row: WorkloadRow): boolean =>
+  row.pool_id !== principal.poolId && tenants !== null && !tenants.includes(row.tenant_id);
 
 /** A live lease keeps others out; its own worker may claim again until it recorded an intent. */
 function heldBy(lease: LeaseRow | null, principal: WorkerPrincipal, row: WorkloadRow): Problem | null {

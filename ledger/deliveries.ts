@@ -1,9 +1,10 @@
 import { deliveryIdOf } from '../contracts/names';
 import { Problem } from '../contracts/problems';
-import { livesByItsLease } from '../contracts/terminology';
+import { livesByItsLease, type WorkerState } from '../contracts/terminology';
 import type { IntentGranted, LeaseOutcome } from '../contracts/worker-protocol';
 import { COMMAND_LEASE_MS } from '../domain/execution/command-lease';
 import { matchesHash, secretHash } from '../domain/secret';
+import { mayRenew } from '../domain/worker-moves';
 import { applyFact } from './change';
 import { lockHolders } from './claim-facts';
 import { commandRunOf } from './command-runs';
@@ -15,7 +16,7 @@ import { waitMs, type WorkloadRow } from './workload-row';
 /**
  * Records that a worker is about to hand the workload over: allocates the delivery number and lets the lease live to the
  * start deadline, for a command `ttlMs` until it is renewed. From here on this delivery is never repeated. The same `intentKey`
- * gets the same answer.
+ * gets the same answer. A paused worker is refused: it begins nothing.
  */
 export async function recordIntent(
   db: Database,
@@ -36,7 +37,8 @@ export async function recordIntent(
     }
     // The slot passes from the lease to the delivery here: no claim of this worker may count in between.
     const locked = await lockHolders(tx, write.principal.workerId);
-    if (locked && lease.expires_at <= locked) throw new StaleLease('expired', lease, write.leaseToken);
+    if (locked && lease.expires_at <= locked.now) throw new StaleLease('expired', lease, write.leaseToken);
+    if (locked && !mayRenew(locked.status)) throw mayNotBegin(write.principal.workerId, locked.status);
     const number = row.delivery + 1;
     const deliveryId = deliveryIdOf(row.workload_id, number);
     await tx.query(
@@ -171,6 +173,12 @@ export async function releaseLease(db: Database, write: FencedWrite, reason: str
     },
     'closed_too',
   );
+}
+
+function mayNotBegin(workerId: string, status: WorkerState): Problem {
+  return status === 'paused' || status === 'pending'
+    ? new Problem(`worker.${status}`, `Worker ${workerId} is ${status} and begins nothing.`)
+    : new Problem('auth.required', 'The worker is retired or revoked.');
 }
 
 /** After this long, or once the workload went on, the offer may have ended as delivered: its workflow must hear that it was not. */

@@ -55,7 +55,7 @@ export async function underLock<T>(
   } catch (error) {
     if (error instanceof StaleLease) {
       const { workerId, poolId } = write.principal;
-      await recordStaleWrite(db, { workId: write.workId, workerId, poolId, kind, stale: error });
+      throw await recordStaleWrite(db, { workId: write.workId, workerId, poolId, kind, stale: error });
     }
     throw error;
   }

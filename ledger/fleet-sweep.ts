@@ -40,6 +40,7 @@ async function noteLeasesThatRanOut(db: Queryable): Promise<void> {
      WHERE l.closed_at IS NULL AND l.expires_at < clock_timestamp() AND l.expires_at > clock_timestamp() - ${FAILURE_WINDOW}
        AND (l.delivery IS NULL OR w.executor <> 'opencrow')
        AND (w.deadline_at IS NULL OR l.expires_at < w.deadline_at)
+       AND NOT EXISTS (SELECT 1 FROM worker_failures f WHERE f.work_id = l.work_id AND f.epoch = l.epoch)
      ORDER BY l.expires_at LIMIT $1
      ON CONFLICT DO NOTHING`,
     [LIMIT],

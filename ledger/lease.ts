@@ -69,16 +69,26 @@ export class StaleLease extends Problem {
 /** Refused writes of one worker and tenant that are recorded a minute; of more nothing new would be learnt. */
 export const STALE_WRITES_PER_MINUTE = 100;
 
+/**
+ * Records a stale write of a worker that had the workload once, or whose pool serves its tenant. Returns the refusal: to every other
+ * worker there is no such workload.
+ */
 export async function recordStaleWrite(
   db: Queryable,
   write: { workId: string; workerId: string; poolId: string; kind: string; stale: StaleLease },
-): Promise<void> {
-  await db.query(
-    `INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
-     SELECT w.tenant_id, w.workload_id, 'lease.stale_write_rejected', $2::text, $3::jsonb
-     FROM workloads w WHERE w.workload_id = $1 AND w.pool_id = $4
-       AND (SELECT count(*) FROM audit a WHERE a.tenant_id = w.tenant_id AND a.actor = $2::text
-            AND a.at > clock_timestamp() - interval '1 minute' AND a.type = 'lease.stale_write_rejected') < $5::int`,
+): Promise<Problem> {
+  const [known] = await db.query(
+    `WITH work AS (
+       SELECT w.tenant_id, w.workload_id FROM workloads w JOIN pools p ON p.pool_id = $4
+       WHERE w.workload_id = $1 AND (w.pool_id = p.pool_id OR p.tenants IS NULL OR w.tenant_id = ANY(p.tenants) OR EXISTS (
+         SELECT 1 FROM deliveries d WHERE d.workload_id = w.workload_id AND d.worker_id = $6))
+     ), noted AS (
+       INSERT INTO audit (tenant_id, workload_id, type, actor, detail)
+       SELECT w.tenant_id, w.workload_id, 'lease.stale_write_rejected', $2::text, $3::jsonb FROM work w
+       WHERE (SELECT count(*) FROM audit a WHERE a.tenant_id = w.tenant_id AND a.actor = $2::text
+              AND a.at > clock_timestamp() - interval '1 minute' AND a.type = 'lease.stale_write_rejected') < $5::int
+     )
+     SELECT 1 FROM work`,
     [
       write.workId,
       `worker:${write.workerId}`,
@@ -91,6 +101,8 @@ export async function recordStaleWrite(
       }),
       write.poolId,
       STALE_WRITES_PER_MINUTE,
+      write.workerId,
     ],
   );
+  return known ? write.stale : new Problem('not_found', 'No such workload.');
 }

@@ -71,7 +71,14 @@ const intentRoute = route({
       schema: z.object({ delivery_number: z.int(), delivery_id: z.string(), expires_at: z.iso.datetime() }),
     },
   },
-  problems: ['lease.token_required', 'lease.stale', 'workload.not_needed', 'delivery.maybe_written'],
+  problems: [
+    'lease.token_required',
+    'lease.stale',
+    'workload.not_needed',
+    'delivery.maybe_written',
+    'worker.paused',
+    'worker.pending',
+  ],
   handle: async (request) => {
     const { db, config } = request.deps;
     const granted = await recordIntent(db, writeOf(request), request.body.intent_key, config?.commandLeaseMs);

@@ -23,9 +23,10 @@ export const heartbeatRoute = route({
   answers: { 200: { description: 'The state the worker is in, and what it is to do.', schema: heartbeatAnswer } },
   problems: ['heartbeat.out_of_order', 'worker.version_incompatible'],
   handle: async ({ deps, principal, body }) => {
-    if (body.executor_restarted) await deps.db.transaction((tx) => noteExecutorRestart(tx, principal.workerId));
     const { workerId, poolId } = principal;
     const standing = await heartbeat(deps.db, principal, body);
+    // After it, since one that is out of order changes nothing.
+    if (body.executor_restarted) await deps.db.transaction((tx) => noteExecutorRestart(tx, principal.workerId));
     const everyMs = deps.config?.heartbeatMs ?? HEARTBEAT_EVERY_MS;
     return {
       status: 200,

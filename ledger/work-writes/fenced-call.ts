@@ -53,8 +53,7 @@ export async function fencedCall<T>(
   const content = CONTENT[refused];
   if (content) throw new Problem(...content, extra && { extra });
   const stale = new StaleLease(refused, epoch === null ? null : { epoch: String(epoch), delivery }, leaseToken);
-  await recordStaleWrite(db, { workId, workerId, poolId, kind, stale });
-  throw stale;
+  throw await recordStaleWrite(db, { workId, workerId, poolId, kind, stale });
 }
 
 /** A time as the ledger's JSON has it, in the service's spelling. */

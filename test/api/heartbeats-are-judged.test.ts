@@ -151,9 +151,11 @@ test('a sequence that goes back changes nothing and is told once a minute; anoth
   const worker = await aWorker();
   expect((await beat(worker, { sequence: 5, current_load: 1 })).status).toBe(200);
   expect((await beat(worker, { sequence: 5, current_load: 1 })).status).toBe(200);
+  await api.db.query('UPDATE workers SET suspect_since = clock_timestamp() WHERE worker_id = $1', [worker.id]);
   const before = await row(worker);
   for (let times = 0; times < 3; times += 1) {
-    const back = await beat(worker, { sequence: 4, current_load: 9, version: '9' });
+    const told = { sequence: 4, current_load: 9, version: '9', executor_restarted: true };
+    const back = await beat(worker, told);
     expect([back.status, back.body.code]).toEqual([409, 'heartbeat.out_of_order']);
     expect(back.body).toMatchObject({ last: 5 });
   }

@@ -239,3 +239,16 @@ test('a give-back that comes late wakes the workflow, since the offer may have e
   expect(await ledger.workload(late.workId)).toMatchObject({ state: 'queued', delivery: 0 });
   expect(BigInt(await wakeSeq(late.workId))).toBeGreaterThan(BigInt(before));
 });
+
+test.each([
+  ['paused', 'worker.paused'],
+  ['pending', 'worker.pending'],
+  ['revoked', 'auth.required'],
+])('a worker that is %s begins nothing; what it gives back costs no attempt', async (status, code) => {
+  const { worker, workId, write } = await claimed();
+  await ledger.db.query('UPDATE workers SET status = $2 WHERE worker_id = $1', [worker.workerId, status]);
+  expect(await refusal(recordIntent(ledger.db, write, intentKey()))).toBe(code);
+  expect(await ledger.deliveries(workId)).toEqual([]);
+  await releaseLease(ledger.db, write, 'intent_refused');
+  expect(await ledger.workload(workId)).toMatchObject({ state: 'queued', attempts: 0 });
+});

@@ -130,6 +130,31 @@ test('a worker is unhealthy after three leases that ended through it, of whateve
   expect(await stands(worker.workerId)).toEqual({ status: 'unhealthy', reason: 'leases_lost' });
 });
 
+test('leases that ran out are all noted, however many were before them', async () => {
+  const many = await ledger.enrol({ maxOpenDeliveries: 9 });
+  const loser = await ledger.enrol({ maxOpenDeliveries: 9 });
+  const ranOut = async (worker: WorkerPrincipal): Promise<string> => {
+    const workId = await ledger.admitted({ pool: worker.poolId });
+    await ledger.claim(worker, workId);
+    await ledger.outliveLease(workId);
+    return workId;
+  };
+  const one = await ranOut(many);
+  await ledger.db.query(
+    `WITH n AS (SELECT n, 'wl_copy_' || n AS id FROM generate_series(1, 500) n), copies AS (
+       INSERT INTO workloads (workload_id, tenant_id, source, event_id, action)
+       SELECT n.id, tenant_id, source, n.id, action FROM n, workloads WHERE workload_id = $1 RETURNING workload_id)
+     INSERT INTO leases (work_id, tenant_id, epoch, token_hash, worker_id, credential_id, claimed_at, expires_at)
+     SELECT c.workload_id, tenant_id, epoch, token_hash, worker_id, credential_id, claimed_at, expires_at - interval '1 minute'
+     FROM copies c, leases WHERE work_id = $1`,
+    [one],
+  );
+  for (let round = 0; round < 3; round += 1) await ranOut(loser);
+  await sweep();
+  await sweep();
+  expect(await stands(loser.workerId)).toEqual({ status: 'unhealthy', reason: 'leases_lost' });
+});
+
 test("a unit's own failures and deadlines are not its worker's, nor is what was before it was made active again", async () => {
   const worker = await ledger.enrol({ maxOpenDeliveries: 9 });
   for (let round = 0; round < 4; round += 1) {
