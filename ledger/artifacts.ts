@@ -30,9 +30,9 @@ interface KeptRow {
 }
 
 /**
- * Appends a piece of what a delivery's command prints, under its lease or, after a cancel, its closed lease. `put` writes the bytes; the
- * recorded size is the truth of what is kept, so bytes behind it, of a process that died between both, are none. A row is committed before
- * its file can appear. What begins below the size changes nothing, above it is `artifacts.offset_ahead`.
+ * Appends a piece of what a delivery's command prints, under its lease or, after a cancel or its end, the lease that this closed. `put` writes
+ * the bytes; the recorded size is the truth of what is kept, so bytes behind it, of a process that died between both, are none. A row is
+ * committed before its file can appear. What begins below the size changes nothing, above it is `artifacts.offset_ahead`.
  */
 export async function appendOutput(
   db: Database,
@@ -79,7 +79,7 @@ export async function appendOutput(
         ]);
         return { ...key, size: size + length };
       },
-      'closed_too',
+      'concluded',
     );
     if (kept !== 'new') return kept;
   }

@@ -10,7 +10,7 @@ import { lockHolders } from './claim-facts';
 import { commandRunOf } from './command-runs';
 import type { Database, Queryable } from './database';
 import { fenced, type FencedWrite } from './fenced-write';
-import { StaleLease, type LeaseRow } from './lease';
+import { staleness, StaleLease, type LeaseRow } from './lease';
 import { waitMs, type WorkloadRow } from './workload-row';
 
 /**
@@ -109,7 +109,10 @@ const granted = (row: WorkloadRow, number: number, until: Date): IntentGranted =
   ttl_ms: Math.max(0, until.getTime() - row.now.getTime()),
 });
 
-/** Records what became of the write. Reported once; later reports of the same delivery are answered and change nothing. */
+/**
+ * Records what became of the write. Reported once; later reports of the same delivery are answered and change nothing. Of OpenCrow it is
+ * heard after the lease's end too: it is knowledge that nobody else has, and no renewal could have kept the lease.
+ */
 export async function reportWrite(
   db: Database,
   write: FencedWrite,
@@ -143,13 +146,13 @@ export async function reportWrite(
       );
       return { state: row.state, wait_ms: waitMs(row) };
     },
-    'closed_too',
+    (row) => (livesByItsLease(row.executor) ? 'concluded' : 'ended'),
   );
 }
 
 /**
- * Gives the workload back: nothing was handed over, proven. Returns the delivery number too, if there was an intent. Of a job
- * that a runner has, only the waiting is given back: another worker goes on with it.
+ * Gives the workload back: nothing was handed over, proven. Returns the delivery number too, if there was an intent; the proof holds after the
+ * lease's end too. Of a job that a runner has, only the waiting is given back, under a lease that holds: another worker goes on with it.
  */
 export async function releaseLease(db: Database, write: FencedWrite, reason: string): Promise<LeaseOutcome> {
   return fenced(
@@ -157,7 +160,10 @@ export async function releaseLease(db: Database, write: FencedWrite, reason: str
     write,
     'release',
     async (tx, row, lease) => {
-      const handedOn = lease.delivery === null || (await commandRunOf(tx, row))?.resumable === true;
+      const resumable = (await commandRunOf(tx, row))?.resumable === true;
+      const stale = staleness(lease, write.principal.workerId, write.leaseToken);
+      if (resumable && stale !== null) throw new StaleLease(stale, lease, write.leaseToken);
+      const handedOn = lease.delivery === null || resumable;
       const back = handedOn ? row : await giveBack(tx, row, lease, write, reason);
       if (back === null) return { state: row.state, wait_ms: waitMs(row) };
       await tx.query(
@@ -171,7 +177,7 @@ export async function releaseLease(db: Database, write: FencedWrite, reason: str
       );
       return { state: back.state, wait_ms: waitMs(back) };
     },
-    'closed_too',
+    'ended',
   );
 }
 

@@ -1,6 +1,6 @@
 import { Problem } from '../contracts/problems';
 import type { Database, Queryable } from './database';
-import { leaseOf, recordStaleWrite, staleness, StaleLease, type LeaseRow } from './lease';
+import { leaseOf, recordStaleWrite, staleness, StaleLease, wasConcluded, type LeaseRow } from './lease';
 import type { WorkerPrincipal } from './workers';
 import { lockWorkload, type WorkloadRow } from './workload-row';
 
@@ -12,31 +12,42 @@ export interface FencedWrite {
 }
 
 /**
- * Runs a write under the workload's lock if the lease holds. A stale token is the problem `lease.stale` and an audit row.
- * With `closed_too` the last holder may still report what became of its delivery after the control plane closed the lease.
+ * Under which leases a write is taken.
+ * - `live`: one that holds
+ * - `concluded`: also one that held until its delivery was ended or cancelled
+ * - `ended`: also one that ran out or was closed otherwise, after an intent; for knowledge of what has happened, which changes nothing else
  */
+export type Under = 'live' | 'concluded' | 'ended';
+
+/** Runs a write under the workload's lock if its lease is one of `under`. A stale token is the problem `lease.stale` and an audit row. */
 export async function fenced<T>(
   db: Database,
   write: FencedWrite,
   kind: string,
   work: (tx: Queryable, row: WorkloadRow, lease: LeaseRow) => Promise<T>,
-  leases: 'live' | 'closed_too' = 'live',
+  under: Under | ((row: WorkloadRow) => Under) = 'live',
 ): Promise<T> {
   return underLock(db, write, kind, (tx, row, lease) => {
     const stale = staleness(lease, write.principal.workerId, write.leaseToken);
-    const reportable = leases === 'closed_too' && (stale === 'closed' || stale === 'expired') && lease?.delivery;
-    if (stale !== null && !reportable) throw new StaleLease(stale, lease, write.leaseToken);
+    if (stale !== null && !isTakenUnder(typeof under === 'string' ? under : under(row), stale, lease)) {
+      throw new StaleLease(stale, lease, write.leaseToken);
+    }
     return work(tx, row, lease!);
   });
+}
+
+function isTakenUnder(under: Under, stale: string, lease: LeaseRow | null): boolean {
+  if (lease?.delivery == null) return false;
+  if (under === 'concluded') return stale === 'closed' && wasConcluded(lease);
+  return under === 'ended' && (stale === 'closed' || stale === 'expired');
 }
 
 /** Refuses a report of an end unless its lease holds; of a cancelled workload it is also heard under the lease that the cancel closed. */
 export function refuseUnlessHeld(row: WorkloadRow, lease: LeaseRow | null, write: FencedWrite): void {
   const stale = staleness(lease, write.principal.workerId, write.leaseToken);
-  const cancelled = stale === 'closed' && row.state === 'cancelled' && row.may_still_run;
-  if (stale !== null && !(cancelled && lease!.delivery === row.delivery)) {
-    throw new StaleLease(stale, lease, write.leaseToken);
-  }
+  if (stale === null) return;
+  const cancelled = row.state === 'cancelled' && row.may_still_run && lease?.delivery === row.delivery;
+  if (!cancelled || !isTakenUnder('concluded', stale, lease)) throw new StaleLease(stale, lease, write.leaseToken);
 }
 
 /** Runs a write under the workload's lock, whatever its lease says; a {@link StaleLease} that it throws leaves an audit row. */

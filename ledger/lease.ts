@@ -40,6 +40,10 @@ export async function leaseOf(tx: Queryable, workId: string): Promise<LeaseRow |
 
 export const isLive = (lease: LeaseRow): boolean => lease.closed_at === null && lease.expires_at > lease.now;
 
+/** It held until its delivery was ended or cancelled. One that had run out by then did not, whoever closed it. */
+export const wasConcluded = ({ status, closed_at: closedAt, expires_at: expiresAt }: LeaseRow): boolean =>
+  closedAt !== null && closedAt <= expiresAt && ['completed', 'failed', 'cancelled'].includes(status);
+
 /** Why a presented lease token does not hold, or null when it does. */
 export function staleness(lease: LeaseRow | null, workerId: string, token: string): string | null {
   if (!lease) return 'unknown';

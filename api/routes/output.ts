@@ -24,7 +24,7 @@ const appendRoute = route({
   summary: 'The command printed this',
   description:
     'Appends the bytes of the body when `offset` is the size that is kept. Below it nothing changes and the size is answered, so a repeat is ' +
-    'harmless; above it is 409. Also under the closed lease of a delivery that was cancelled, until its end is recorded.',
+    'harmless; above it is 409. Also under the lease that a cancel closed, until the end is recorded; a lease that ran out is stale.',
   access: leaseAccess,
   params: leaseParams,
   headers: leaseHeaders,
