@@ -3,29 +3,19 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import pg from 'pg';
-import { evaluatePolicy } from '../domain/policy/evaluate';
-import { parsePolicy } from '../domain/policy/parse';
-import { acceptEvent } from '../ledger/accept';
-import { admit } from '../ledger/admission';
 import { claim } from '../ledger/claims';
 import type { Database } from '../ledger/database';
 import { recordIntent } from '../ledger/deliveries';
 import { removeEmbeddedPostgres, startEmbeddedPostgres } from '../ledger/embedded-postgres';
-import { enrolWorker } from '../ledger/enrol-worker';
 import type { FencedWrite } from '../ledger/fenced-write';
 import { migrate } from '../ledger/migrate';
-import { activatePolicy } from '../ledger/policies';
 import { renewLease } from '../ledger/renew-lease';
 import { writeEvents } from '../ledger/work-writes/events';
-import { authenticateWorker, type WorkerPrincipal } from '../ledger/workers';
+import type { WorkerPrincipal } from '../ledger/workers';
 import { interleaved, pairLine, type PairSample } from './measure';
+import { enrolled, managedWork } from './plane-work';
 import { RecordedDatabase, sendAgain, type Statement } from './recorded-statements';
 
-const POLICY = `version: 1
-default: { decision: ignore }
-rules:
-  - { id: bench, when: "true", decision: dispatch, to: { executor: managed } }
-`;
 const LANES = 10;
 const PER_ROUND = 100;
 const WARM_UP = 30;
@@ -60,14 +50,14 @@ export async function comparePlane(rounds: number, log: (text: string) => void):
   try {
     await migrate(db);
     await db.query(BARE_EVENTS);
-    const { policy } = parsePolicy(POLICY);
-    await activatePolicy(db, 'default', { source: POLICY, hash: policy.hash }, 'bench');
-    const workers = await Promise.all(Array.from({ length: LANES }, (_, lane) => enrolled(db, lane)));
+    const admitted = await managedWork(db);
+    const enrolling = await Promise.all(Array.from({ length: LANES }, (_, lane) => enrolled(db, lane)));
+    const workers = enrolling.map(({ principal }) => principal);
     const settings = { rounds, perRound: PER_ROUND, warmUp: WARM_UP, inFlight: LANES };
     const needed = 2 * (WARM_UP + rounds * PER_ROUND) + 1;
     log(`admitting ${needed} workloads`);
     const ids: string[] = [];
-    for (let index = 0; index < needed; index += 1) ids.push(await admitted(db, policy, index));
+    for (let index = 0; index < needed; index += 1) ids.push(await admitted(String(index)));
 
     log('claiming');
     const first = ids.pop()!;
@@ -90,7 +80,7 @@ export async function comparePlane(rounds: number, log: (text: string) => void):
 
     log('renewing and writing');
     const held = await Promise.all(
-      Array.from({ length: LANES }, (_, lane) => begun(db, policy, workers[lane]!, -1 - lane)),
+      Array.from({ length: LANES }, (_, lane) => admitted(`held-${lane}`).then((id) => begun(db, id, workers[lane]!))),
     );
     const renewing = await db.recording(() => renewLease(db, held[0]!, { running: true }));
     const renewals = await interleaved(
@@ -143,28 +133,8 @@ export async function comparePlane(rounds: number, log: (text: string) => void):
   }
 }
 
-async function enrolled(db: Database, lane: number): Promise<WorkerPrincipal> {
-  const { plaintext } = await enrolWorker(db, {
-    workerId: `bench-worker-${lane}`,
-    poolId: 'default',
-    maxOpenDeliveries: 1000,
-    actor: 'bench',
-  });
-  return (await authenticateWorker(db, plaintext.reveal()))!;
-}
-
-type Policy = ReturnType<typeof parsePolicy>['policy'];
-
-async function admitted(db: Database, policy: Policy, index: number): Promise<string> {
-  const event = { source: 'bench', action: 'run', event_id: String(index), data: {} };
-  const { workloadId } = await acceptEvent(db, 'default', event, 'bench');
-  await admit(db, (_, given, tenant) => Promise.resolve(evaluatePolicy(policy, given, { tenant })), workloadId);
-  return workloadId;
-}
-
 /** A unit of work that has begun, with a lease that outlasts the measurement. */
-async function begun(db: Database, policy: Policy, principal: WorkerPrincipal, index: number): Promise<FencedWrite> {
-  const workId = await admitted(db, policy, index);
+async function begun(db: Database, workId: string, principal: WorkerPrincipal): Promise<FencedWrite> {
   const { lease_token: leaseToken } = await claim(db, principal, workId);
   const write = { principal, workId, leaseToken };
   await recordIntent(db, write, randomBytes(16).toString('hex'), 600_000);
