@@ -25,6 +25,8 @@ export const MAX_SUMMARY_CHARS = 1024;
 
 interface Heard {
   status: WorkerState;
+  /** What it was before it became unhealthy. */
+  unhealthy_from: WorkerState | null;
   max_open_deliveries: number;
   open_work: number;
   version: string | null;
@@ -80,7 +82,7 @@ FROM pools p
 WHERE w.worker_id = $1 AND p.pool_id = w.pool_id AND w.status NOT IN ('retired', 'revoked')
   AND ($3::bigint IS NULL OR w.heartbeat_credential_id IS DISTINCT FROM $2 OR w.heartbeat_sequence IS NULL
     OR $3::bigint >= w.heartbeat_sequence)
-RETURNING w.status, w.max_open_deliveries, w.version, w.runtime_version, w.protocol_version, w.checkpoint_schemas,
+RETURNING w.status, w.unhealthy_from, w.max_open_deliveries, w.version, w.runtime_version, w.protocol_version, w.checkpoint_schemas,
   w.event_contracts, w.capabilities, p.status AS pool_status, p.capabilities AS pool_capabilities, p.compatibility,
   p.auto_activate, p.auto_recover,
   w.status <> 'unhealthy' OR (SELECT count(*) FROM worker_failures f WHERE f.worker_id = $1
@@ -159,7 +161,7 @@ function policyMove(heard: Heard, faults: readonly ProblemItem[]): { move: Worke
   if (heard.pool_status !== 'active') return null;
   if (heard.status === 'pending' && heard.auto_activate) return { move: 'activate', reason: 'auto_activate' };
   if (heard.status === 'unhealthy' && heard.auto_recover && heard.well)
-    return { move: 'recover', reason: 'auto_recover' };
+    return { move: heard.unhealthy_from === 'draining' ? 'drain' : 'recover', reason: 'auto_recover' };
   return null;
 }
 

@@ -44,7 +44,8 @@ export async function orderWorker(
   if (moved.to === 'retired' && !force) await refuseWhileLeased(tx, workerId);
   await tx.query(
     `WITH moved AS (
-       UPDATE workers SET status = $2::text, status_reason = $3::text, status_changed_at = clock_timestamp(),
+       UPDATE workers SET status = $2::text, status_reason = $3::text,
+         unhealthy_from = CASE WHEN $2::text = 'unhealthy' THEN $4::text END, status_changed_at = clock_timestamp(),
          updated_at = clock_timestamp(), revoked_at = CASE WHEN $2::text = 'revoked' THEN clock_timestamp() ELSE revoked_at END
        WHERE worker_id = $1 AND status = $4::text RETURNING worker_id, pool_id, tenant_id
      )

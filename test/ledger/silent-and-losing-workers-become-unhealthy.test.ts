@@ -201,6 +201,21 @@ test('where the pool says so, a worker recovers by a heartbeat; one that lost le
   expect(await heartbeat(ledger.db, silent, {})).toMatchObject({ status: 'unhealthy', duty: 'wait' });
 });
 
+test('a worker that was told to drain drains on when it is heard of again, and takes nothing new', async () => {
+  await watchedForLong();
+  const worker = await ledger.enrol();
+  const order = (move: 'drain' | 'activate') =>
+    ledger.db.transaction((tx) => orderWorker(tx, worker.workerId, move, { actor: 'test' }));
+  await order('drain');
+  await lastHeard(worker.workerId, '2 minutes');
+  expect(await sweep()).toBe(1);
+  expect(await heartbeat(ledger.db, worker, {})).toMatchObject({ status: 'draining', duty: 'drain' });
+  await order('activate');
+  await lastHeard(worker.workerId, '2 minutes');
+  expect(await sweep()).toBe(1);
+  expect(await heartbeat(ledger.db, worker, {})).toMatchObject({ status: 'active', duty: 'work' });
+});
+
 test('an expired credential is told once, and one that was revoked before is not', async () => {
   const worker = await ledger.enrol();
   const revoked = await ledger.enrol();
