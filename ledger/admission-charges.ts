@@ -27,8 +27,9 @@ export interface Admitted extends Entered {
 }
 
 /**
- * Lets a workload into its lanes (`enter`), and charges its dispatch to its tenant and pool. Where there is no room it leaves no
- * trace in the lanes. What an operator replays is counted and not refused.
+ * Lets a workload into its lanes (`enter`), and charges its dispatch to its tenant and pool. Where there is no room it has no place
+ * in the lanes; which they are is kept for an operator who has it handed over after all. What an operator replays is counted and
+ * not refused.
  */
 export async function enterWithinLimits(
   tx: Queryable,
@@ -48,7 +49,7 @@ export async function enterWithinLimits(
     return { ...entered, refusal: null };
   }
   await tx.query('ROLLBACK TO SAVEPOINT lanes');
-  return { ...entered, lanes: null, gate: null, refusal: await refuse(tx, row, full) };
+  return { ...entered, gate: null, refusal: await refuse(tx, row, full) };
 }
 
 async function isReplay(tx: Queryable, row: WorkloadRow): Promise<boolean> {

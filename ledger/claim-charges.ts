@@ -2,7 +2,6 @@ import { Problem } from '../contracts/problems';
 import type { Entitlement, PoolQuota, TenantQuota } from '../contracts/quotas';
 import { exceeded, refusalOf } from '../domain/quotas';
 import type { Queryable } from './database';
-import { noteDenial } from './denials';
 import { charge, lockQuotas, standingsOf } from './quota-standings';
 import { collectMinutes, reserveMinute } from './worker-minutes';
 import type { WorkloadRow } from './workload-row';
@@ -33,17 +32,9 @@ const LAPSED_AGAIN_MS = 60_000;
  * Charges a new claim to the quotas of its tenant and pool, or says why it is refused. The last thing before the lease is granted:
  * what was charged stays charged. Not for repeats and resumptions. Costs no round trip where nobody set a limit.
  */
-export async function chargeClaim(
-  tx: Queryable,
-  row: WorkloadRow,
-  gates: ClaimGates,
-  workerId: string,
-): Promise<Problem | null> {
-  const refusal = gates.entitlement === 'lapsed' ? notEntitled() : gates.limited ? await chargeLimits(tx, row) : null;
-  if (refusal) {
-    await noteDenial(tx, { tenantId: row.tenant_id, actor: `worker:${workerId}`, workId: row.workload_id }, refusal);
-  }
-  return refusal;
+export async function chargeClaim(tx: Queryable, row: WorkloadRow, gates: ClaimGates): Promise<Problem | null> {
+  if (gates.entitlement === 'lapsed') return notEntitled();
+  return gates.limited ? chargeLimits(tx, row) : null;
 }
 
 const notEntitled = (): Problem =>

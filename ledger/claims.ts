@@ -6,6 +6,7 @@ import { matchesHash } from '../domain/secret';
 import { mayClaim } from '../domain/worker-moves';
 import { applyFact } from './change';
 import { chargeClaim } from './claim-charges';
+import { noteDenial } from './denials';
 import { lockHolders, readClaimFacts, type ClaimFacts } from './claim-facts';
 import { needsOf, poolFactsOf, workerFactsOf } from './servers';
 import type { Database, Queryable } from './database';
@@ -65,8 +66,8 @@ async function tryClaim(
   }
   const counted = await countFailedAttempt(tx, row!, lease, principal);
   if (counted.state !== 'queued') return { refusal: notNeeded(counted) };
-  const full = noCapacity(facts) ?? (await chargeClaim(tx, counted, facts, principal.workerId));
-  if (full) return { refusal: full };
+  const full = noCapacity(facts) ?? (await chargeClaim(tx, counted, facts));
+  if (full) return denied(tx, counted, principal, full);
   if (facts.suspect) await takeProbe(tx, principal.workerId);
   return { claim: await grantLease(tx, counted, lease, principal, options) };
 }
@@ -84,7 +85,14 @@ async function resume(
 ): Promise<Try> {
   if (row.deadline_at !== null && row.deadline_at <= row.now) return { refusal: notNeeded(row) };
   const refusal = heldByAnother(lease, principal) ?? noCapacity(facts);
-  return refusal ? { refusal } : { claim: await grantResumption(tx, row, lease, principal, options) };
+  if (refusal) return denied(tx, row, principal, refusal);
+  return { claim: await grantResumption(tx, row, lease, principal, options) };
+}
+
+/** Refuses a claim, and tells the audit where that is for want of room, a limit or an entitlement. */
+async function denied(tx: Queryable, row: WorkloadRow, { workerId }: WorkerPrincipal, refusal: Problem): Promise<Try> {
+  await noteDenial(tx, { tenantId: row.tenant_id, actor: `worker:${workerId}`, workId: row.workload_id }, refusal);
+  return { refusal };
 }
 
 /** The same attempt asks again: the answer to its claim was lost. */

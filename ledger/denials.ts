@@ -1,13 +1,15 @@
 import { Problem, type ProblemCode } from '../contracts/problems';
 import type { Database, Queryable } from './database';
 
-/** Refusals for want of room, a limit or an entitlement, and how the audit calls them. */
+/**
+ * Refusals for want of room, a limit or an entitlement, and how the audit calls them. A worker that has its hands full
+ * (`capacity.worker`) is none: it asks again as a matter of course.
+ */
 const DENIALS: Partial<Record<ProblemCode, string>> = {
   'quota.exceeded': 'quota.denied',
   'capacity.tenant': 'capacity.denied',
   'capacity.pool': 'capacity.denied',
   'capacity.pool_workers': 'capacity.denied',
-  'capacity.worker': 'capacity.denied',
   'entitlement.lapsed': 'entitlement.denied',
 };
 

@@ -1,5 +1,8 @@
 import type { Queryable } from './database';
 
+/** SQL: a write that found its lease live has ended when the lease is over for so long. */
+const UNDER_WAY = '10 seconds';
+
 /** Reserves the first minute of a lease that is about to be granted; it is charged with the claim. */
 export async function reserveMinute(tx: Queryable, tenantId: string, workId: string): Promise<void> {
   await tx.query(
@@ -12,16 +15,18 @@ export async function reserveMinute(tx: Queryable, tenantId: string, workId: str
 
 /**
  * Charges the minutes of a tenant's leases that have ended, and of the lease before the one that `claimed` is about to get: each
- * begun minute after the reserved one, in the window of the end, up to the limit. A lease that was given back before work began gives
- * its minute back. Whoever reads the use does this first, so ending a lease waits for nobody. The quota must be locked.
+ * begun minute after the reserved one, in the window of the end, up to the limit. A lease under which no work began gives its minute
+ * back, also when it only ran out. Whoever reads the use does this first, so ending
+ * a lease waits for nobody. The quota must be locked.
  */
 export async function collectMinutes(tx: Queryable, tenantId: string, claimed: string | null): Promise<void> {
   await tx.query(
     `WITH ended AS (
        DELETE FROM metered_leases m USING leases l
-       WHERE m.tenant_id = $1 AND l.work_id = m.work_id AND (l.closed_at IS NOT NULL OR l.work_id = $2)
+       WHERE m.tenant_id = $1 AND l.work_id = m.work_id AND (l.closed_at IS NOT NULL OR l.work_id = $2
+         OR (l.delivery IS NULL AND l.expires_at < clock_timestamp() - interval '${UNDER_WAY}'))
        RETURNING m.reserved_in, m.since, least(l.closed_at, l.expires_at, clock_timestamp()) AS until,
-         l.close_reason = 'not_delivered' OR (l.close_reason = 'released' AND l.delivery IS NULL) AS given_back
+         l.delivery IS NULL OR coalesce(l.close_reason = 'not_delivered', false) AS given_back
      ), changes AS (
        SELECT window_at, sum(minutes)::bigint AS minutes FROM (
          SELECT CASE WHEN given_back THEN reserved_in ELSE quota_window('worker_minutes_per_hour', until) END AS window_at,

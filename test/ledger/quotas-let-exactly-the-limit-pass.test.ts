@@ -239,14 +239,46 @@ describe('admission', () => {
     const first = await ledger.admitted({}, tenant);
     expect(await ledger.workload(first)).toMatchObject({ state: 'queued' });
     const refused = await ledger.admitted(rule, tenant);
-    expect(await ledger.workload(refused)).toMatchObject({ state: 'refused', lanes: null });
-    expect(await ledger.db.query('SELECT 1 FROM lane_places WHERE workload_id = $1', [refused])).toEqual([]);
+    expect(await ledger.workload(refused)).toMatchObject({ state: 'refused', closed: true, waiting_for: null });
+    expect(await places(refused)).toEqual([]);
     await limit(tenant, {});
     expect(await ledger.workload(await ledger.admitted(rule, tenant))).toMatchObject({
       state: 'queued',
       waiting_for: null,
     });
   });
+
+  test('what is refused waits for its turn like others when an operator has it handed over after all', async () => {
+    const tenant = await limited({ dispatches_per_hour: 1 });
+    const rule = { dedupe: { key: 'k', window: 60_000, on_duplicate: 'queue' as const } };
+    await ledger.admitted(rule, tenant);
+    const refused = await ledger.admitted(rule, tenant);
+    expect(await ledger.workload(refused)).toMatchObject({ state: 'refused', reason: 'quota_dispatches' });
+    expect(await ledger.operate(refused, { action: 'redeliver' }, tenant)).toMatchObject({
+      state: 'queued',
+      waiting_for: 'key',
+    });
+    expect(await places(refused)).toEqual([{ gate: 'key', state: 'waiting' }]);
+  });
+
+  test('limits are those of the pool that the work is sent to by what it requires', async () => {
+    const flag = ledger.unique('flag');
+    const able = async (): Promise<string> => {
+      const { poolId } = await ledger.enrol();
+      await ledger.db.query('UPDATE pools SET capabilities = $2 WHERE pool_id = $1', [poolId, { flags: [flag] }]);
+      return poolId;
+    };
+    const first = await able();
+    await limitPool(first, { queued_work: 1 });
+    const send = async () => ledger.workload(await ledger.admitted({ pool: null, requires: { flags: [flag] } }));
+    expect(await send()).toMatchObject({ state: 'queued', pool_id: first });
+    expect(await send()).toMatchObject({ state: 'refused', reason: 'quota_queue_depth', pool_id: first });
+    const second = await able();
+    expect(await send()).toMatchObject({ state: 'queued', pool_id: second });
+  });
+
+  const places = (workId: string): Promise<object[]> =>
+    ledger.db.query('SELECT gate, state FROM lane_places WHERE workload_id = $1', [workId]);
 });
 
 describe('claims', () => {
@@ -280,6 +312,20 @@ describe('claims', () => {
     await ledger.claim(principal, denied);
   });
 
+  test('the audit hears that a pool is full; that a worker is, is waiting as usual', async () => {
+    const tenant = await ledger.tenant();
+    const { principal, workers, ids } = await work(tenant, 2);
+    await ledger.claim(principal, ids[0]!);
+    await ledger.db.query('UPDATE workers SET max_open_deliveries = 1 WHERE worker_id = $1', [principal.workerId]);
+    expect(await refusal(ledger.claim(principal, ids[1]!))).toBe('capacity.worker');
+    expect(await audited(tenant, 'capacity.denied')).toEqual([]);
+    await ledger.db.query('UPDATE pools SET max_concurrent_work = 1 WHERE pool_id = $1', [principal.poolId]);
+    for (const worker of workers) expect(await refusal(ledger.claim(worker, ids[1]!))).toBe('capacity.pool');
+    expect(await audited(tenant, 'capacity.denied')).toEqual([
+      { code: 'capacity.pool', limit: 1, used: 1, work_id: ids[1] },
+    ]);
+  });
+
   test('of claims that race for the last ones of a minute, exactly so many are given', async () => {
     const tenant = await ledger.tenant();
     const { principal, workers, ids } = await work(tenant, RACERS);
@@ -291,14 +337,14 @@ describe('claims', () => {
   });
 
   test('a repeated claim charges nothing, and its own unit takes no second place', async () => {
-    const tenant = await limited({ concurrent_work: 1, worker_minutes_per_hour: 2 });
+    const tenant = await limited({ concurrent_work: 1, worker_minutes_per_hour: 1 });
     const { principal, ids } = await work(tenant, 1);
     const claimKey = ledger.unique('claim-key-of-sixteen-characters');
     for (let i = 0; i < 3; i += 1) await ledger.claim(principal, ids[0]!, { claimKey });
     expect(await used(tenant, 'worker_minutes_per_hour')).toBe(1);
-    // After a crash it is another attempt.
+    // After a crash it is another attempt; the one before came to nothing.
     await ledger.claim(principal, ids[0]!);
-    expect(await used(tenant, 'worker_minutes_per_hour')).toBe(2);
+    expect(await used(tenant, 'worker_minutes_per_hour')).toBe(1);
     expect(await used(tenant, 'concurrent_work')).toBe(1);
   });
 
@@ -315,6 +361,35 @@ describe('claims', () => {
     await ledger.report(principal, ids[0]!, 'completed');
     expect(await used(tenant, 'worker_minutes_per_hour')).toBe(3);
     expect(await used(tenant, 'worker_minutes_per_hour')).toBe(3);
+  });
+
+  test('the minute of a worker that was killed before work began comes back without anybody claiming again', async () => {
+    const tenant = await limited({ worker_minutes_per_hour: 1, concurrent_work: 1 });
+    const { principal, ids } = await work(tenant, 3);
+    await ledger.claim(principal, ids[0]!);
+    expect(await refusal(ledger.claim(principal, ids[1]!))).toBe('quota.exceeded');
+    await ranOut(ids[0]!);
+    expect(await used(tenant, 'worker_minutes_per_hour')).toBe(0);
+    await ledger.claim(principal, ids[1]!);
+    await ledger.operate(ids[1]!, { action: 'cancel' }, tenant);
+    expect(await used(tenant, 'worker_minutes_per_hour')).toBe(0);
+    await ledger.claim(principal, ids[2]!);
+    expect(await metered(tenant)).toEqual([ids[2]]);
+  });
+
+  test('a lost unit is charged for what its worker held it, and holds no room any more', async () => {
+    const tenant = await limited({ worker_minutes_per_hour: 10, concurrent_work: 1 });
+    const { principal, ids } = await work(tenant, 2);
+    await ledger.delivered({}, { principal, workId: ids[0]! });
+    await held(ids[0]!, 150);
+    await ranOut(ids[0]!);
+    expect(await used(tenant, 'worker_minutes_per_hour')).toBe(1);
+    await ledger.elapse(ids[0]!);
+    expect(await ledger.settle(ids[0]!)).toMatchObject({ state: 'lost' });
+    expect(await used(tenant, 'worker_minutes_per_hour')).toBe(3);
+    expect(await metered(tenant)).toEqual([]);
+    const other = await ledger.enrol({ pool: principal.poolId });
+    await ledger.claim(other, ids[1]!);
   });
 
   test('minutes over the limit end no work: it is used up, and the next claim is refused until the next hour', async () => {
@@ -335,6 +410,16 @@ describe('claims', () => {
     const outcomes = await claimAll(workers, ids);
     expect(outcomes.filter((each) => each === 'quota.exceeded')).toHaveLength(RACERS - LIMIT);
   });
+
+  /** Lets a lease be over for so long that no write under it can be under way. */
+  const ranOut = (workId: string): Promise<unknown> =>
+    ledger.db.query("UPDATE leases SET expires_at = clock_timestamp() - interval '11 seconds' WHERE work_id = $1", [
+      workId,
+    ]);
+  const metered = async (tenant: string): Promise<string[]> =>
+    (
+      await ledger.db.query<{ work_id: string }>('SELECT work_id FROM metered_leases WHERE tenant_id = $1', [tenant])
+    ).map(({ work_id: id }) => id);
 
   /** Moves the begin of a lease's counting back. */
   async function held(workId: string, seconds: number): Promise<void> {
