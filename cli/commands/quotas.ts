@@ -13,17 +13,18 @@ import {
 import type { ConfigOf } from '../config';
 import { CommandFailed, EXIT } from '../exit-codes';
 import { withLedger } from '../ledger-access';
+import { print, showReport, type Report, type ReportArguments } from '../report';
 import { table } from '../table';
+import { refuseBadReason } from './worker-orders';
 
 /** Arguments of `quotas list`. */
-export interface QuotaListArguments {
+export interface QuotaListArguments extends ReportArguments {
   tenant?: string;
   pool?: string;
-  json?: boolean;
 }
 
 /** Arguments of `quotas set`. */
-export interface QuotaSetArguments extends Omit<QuotaListArguments, 'json'> {
+export interface QuotaSetArguments extends Omit<QuotaListArguments, 'watch'> {
   limit?: string[];
   entitlement?: string;
   reason: string;
@@ -34,15 +35,13 @@ type Shown = QuotaHolder & { record: QuotaRecord };
 /** `workloadd quotas list` */
 export async function runQuotasList(config: ConfigOf<'quotas list'>, args: QuotaListArguments): Promise<void> {
   const named = holderOf(args);
-  const shown = await withLedger(config, async (db) => {
-    const all: Shown[] = [];
+  await showReport(config, args, async (db) => {
+    const shown: Shown[] = [];
     for (const holder of named ? [named] : await limitedHolders(db)) {
-      all.push({ ...holder, record: await known(() => quotasOf(db, holder), holder) });
+      shown.push({ ...holder, record: await known(() => quotasOf(db, holder), holder) });
     }
-    return all;
+    return { text: textOf(shown), json: { quotas: shown.map(jsonOf) } };
   });
-  if (args.json) return console.log(JSON.stringify({ quotas: shown.map(jsonOf) }));
-  print(shown);
 }
 
 /** `workloadd quotas set` */
@@ -54,13 +53,15 @@ export async function runQuotasSet(config: ConfigOf<'quotas set'>, args: QuotaSe
   if (!entitlement && Object.keys(changes).length === 0) {
     throw new CommandFailed('say what: --limit or --entitlement', EXIT.usage);
   }
+  refuseBadReason(args.reason);
   const order = { actor: 'cli', reason: args.reason };
-  const change = async (db: Database): Promise<QuotaRecord> => {
+  const change = async (db: Database): Promise<Report> => {
     if (entitlement) await setEntitlement(db, holder.id, entitlement, order);
-    return setQuotas(db, holder, (limits) => ({ ...limits, ...changes }), order);
+    const record = await setQuotas(db, holder, (limits) => ({ ...limits, ...changes }), order);
+    const shown = { ...holder, record };
+    return { text: textOf([shown]), json: { quotas: jsonOf(shown) } };
   };
-  const record = await withLedger(config, (db) => known(() => change(db), holder));
-  print([{ ...holder, record }]);
+  print(await withLedger(config, (db) => known(() => change(db), holder)), args.json);
 }
 
 function holderOf({ tenant, pool }: QuotaListArguments): QuotaHolder | null {
@@ -73,7 +74,8 @@ function holderOf({ tenant, pool }: QuotaListArguments): QuotaHolder | null {
 function changesOf({ scope }: QuotaHolder, written: readonly string[]): Limits {
   return Object.fromEntries(
     written.map((each) => {
-      const [quota = '', value = ''] = each.split('=', 2);
+      const [quota = '', ...rest] = each.split('=');
+      const value = rest.join('=');
       if (!(QUOTAS_OF[scope] as readonly string[]).includes(quota)) {
         throw new CommandFailed(
           `--limit ${JSON.stringify(each)}: a ${scope} has ${QUOTAS_OF[scope].join(', ')}`,
@@ -81,7 +83,10 @@ function changesOf({ scope }: QuotaHolder, written: readonly string[]): Limits {
         );
       }
       if (value !== 'none' && !(/^\d{1,13}$/.test(value) && Number(value) <= MAX_LIMIT)) {
-        throw new CommandFailed(`--limit ${JSON.stringify(each)}: must be a whole number or \`none\``, EXIT.usage);
+        throw new CommandFailed(
+          `--limit ${JSON.stringify(each)}: ${quota} must be a whole number up to ${MAX_LIMIT}, or \`none\``,
+          EXIT.usage,
+        );
       }
       return [quota as Quota, value === 'none' ? undefined : Number(value)];
     }),
@@ -98,7 +103,7 @@ function entitlementOf({ scope }: QuotaHolder, written: string | undefined): Ent
 async function known<T>(work: () => Promise<T>, { scope, id }: QuotaHolder): Promise<T> {
   return work().catch((error: unknown) => {
     if (error instanceof Problem && error.code === 'not_found') {
-      throw new CommandFailed(`there is no ${scope} ${JSON.stringify(id)}`);
+      throw new CommandFailed(`there is no ${scope} ${JSON.stringify(id)} (--${scope})`);
     }
     throw error;
   });
@@ -110,7 +115,7 @@ const jsonOf = ({ scope, id, record }: Shown): object => ({
   ...quotaAnswer(record),
 });
 
-function print(shown: readonly Shown[]): void {
+function textOf(shown: readonly Shown[]): string {
   const rows = shown.flatMap(({ scope, id, record }) => [
     ...(record.entitlement === 'lapsed' ? [[scope, id, 'entitlement', 'lapsed', '-', '-']] : []),
     ...record.standings.map(({ quota, used, limit, resetAt }) => [
@@ -122,5 +127,5 @@ function print(shown: readonly Shown[]): void {
       resetAt?.toISOString() ?? '-',
     ]),
   ]);
-  console.log(rows.length === 0 ? 'no limits are set' : table(['OF', 'ID', 'QUOTA', 'USED', 'LIMIT', 'RESETS'], rows));
+  return rows.length === 0 ? 'no limits are set' : table(['OF', 'ID', 'QUOTA', 'USED', 'LIMIT', 'RESETS'], rows);
 }

@@ -1,14 +1,14 @@
 import type { Command } from 'commander';
 import type { QuotaListArguments, QuotaSetArguments } from '../commands/quotas';
 import { addCommand, configOf, examples } from './command';
+import { withReport } from './worker-commands';
 
 /** `quotas …`. */
 export function addQuotaCommands(program: Command): void {
   const quotas = program.command('quotas').description('Limit what tenants and pools may use, and see what they use.');
-  addCommand(quotas, 'quotas list', 'List the limits that are set, with their use.')
+  withReport(addCommand(quotas, 'quotas list', 'List the limits that are set, with their use.'))
     .option('--tenant <TENANT>', 'only those of this tenant')
     .option('--pool <POOL>', 'only those of this pool')
-    .option('--json', 'one JSON object on stdout, with what waits')
     .action(async (args: QuotaListArguments, command: Command) =>
       (await import('../commands/quotas.js')).runQuotasList(configOf('quotas list', command), args),
     );
@@ -18,6 +18,7 @@ export function addQuotaCommands(program: Command): void {
     .option('--limit <QUOTA=N...>', 'for example queued_work=1000; `none` takes a limit away')
     .option('--entitlement <ENTITLEMENT>', 'of a tenant: active, or lapsed: nothing new is begun')
     .requiredOption('--reason <TEXT>', 'why; kept in the audit')
+    .option('--json', 'one JSON object on stdout')
     .addHelpText(
       'after',
       examples(

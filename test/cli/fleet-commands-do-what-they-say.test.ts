@@ -5,8 +5,8 @@ import { runWorkerRegister, runWorkerRotate } from '../../cli/commands/worker-cr
 import { runPoolDrain, runWorkerDrain } from '../../cli/commands/worker-drain';
 import { runWorkerOrder } from '../../cli/commands/worker-orders';
 import { loadConfig } from '../../cli/config';
-import { explain } from '../../cli/failure';
 import { authenticateWorker } from '../../ledger/workers';
+import { here } from '../support/command-here';
 import { commandLine } from '../support/command-line';
 import { FreshLedger } from '../support/fresh-ledger';
 import { startWorkloadd } from '../support/processes';
@@ -19,27 +19,6 @@ beforeAll(async () => {
   env = { DATABASE_URL: ledger.schema.url };
 });
 afterAll(() => ledger.close());
-
-/** Runs a command here, as its process would: a start of one costs a second. */
-async function here(command: () => Promise<void>): Promise<{ code: number; stdout: string; stderr: string }> {
-  const printed = { stdout: '', stderr: '' };
-  const spies = (['log', 'error'] as const).map((name) =>
-    jest
-      .spyOn(console, name)
-      .mockImplementation(
-        (...said: unknown[]) => void (printed[name === 'log' ? 'stdout' : 'stderr'] += `${String(said[0])}\n`),
-      ),
-  );
-  try {
-    await command();
-    return { code: 0, ...printed };
-  } catch (error) {
-    const { text, code } = explain(error);
-    return { code, stdout: printed.stdout, stderr: `${printed.stderr}${text}\n` };
-  } finally {
-    for (const spy of spies) spy.mockRestore();
-  }
-}
 
 const config = (pool = 'default') => loadConfig('workers register', { flags: { pool }, env });
 const principalOf = (file: string) => authenticateWorker(ledger.db, readFileSync(file, 'utf8').trim());
