@@ -1,4 +1,6 @@
 import type { WorkloadExplanation } from '../contracts/explanation';
+import type { RuleSnapshot } from '../contracts/policy';
+import { declaredTogether, unmet } from './eligibility';
 
 type Facts = Omit<WorkloadExplanation, 'summary'>;
 
@@ -12,6 +14,7 @@ export function summarize(facts: Facts): string[] {
     ...facts.grants.map(grant),
     ...people(facts),
     outcome(facts),
+    ...poolless(facts),
     ...claimants(facts),
     ...facts.replays.map(
       (replay) => `It was posted again as ${replay.workload_id} by ${replay.actor} at ${replay.at}: ${replay.reason}`,
@@ -125,12 +128,20 @@ function outcome({ outcome: now, decision: decided }: Facts): string {
   return `${verb} ${now.state}${when}${deliveries}${reason}${tail}.`;
 }
 
+/** What no pool declared, and what to do about it. */
+function poolless({ outcome: now, rule }: Facts): string[] {
+  if (now.reason !== 'no_pool') return [];
+  const { requires } = (rule as RuleSnapshot | null)?.to ?? {};
+  const needs = unmet(requires ?? null, declaredTogether(), null).join(', ');
+  return [`No active pool that serves the tenant declares what it requires: ${needs}. When one does, redeliver it.`];
+}
+
 /** Why nobody has claimed it. */
 function claimants({ claimants: now }: Facts): string[] {
   if (!now) return [];
   const { pool_status: pool, workers, eligible, because } = now;
   if (pool !== 'active') return [`Nobody can claim it: its pool is ${pool}.`];
-  if (workers === 0) return ['Nobody can claim it: no active worker of its pool was heard of within a minute.'];
+  if (workers === 0) return ['Nobody can claim it: its pool has no active worker that was heard of within a minute.'];
   if (eligible > 0) return [`${eligible} of ${workers} active ${workers === 1 ? 'worker' : 'workers'} may claim it.`];
   return [
     `Nobody can claim it: of ${workers} active ${workers === 1 ? 'worker' : 'workers'} each ${because.join(', or ')}.`,

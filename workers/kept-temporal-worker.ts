@@ -50,7 +50,12 @@ export class KeptTemporalWorker {
       try {
         await this.runOnce();
       } catch (error) {
-        this.options.logger.warn({ error: describe(error) }, 'the Temporal worker cannot run; trying again');
+        const { connection, namespace } = this.options.target;
+        const { address } = connection;
+        this.options.logger.warn(
+          { error: describe(error), address, namespace },
+          'the Temporal worker cannot run; trying again',
+        );
       }
       await pause(this.backoff.next(), this.stopping.signal);
     }

@@ -1,6 +1,7 @@
 import { parseDuration } from '../../contracts/duration';
 import { newWorker, type CredentialRecord } from '../../contracts/managed-workers';
 import type { Secret } from '../../contracts/secret';
+import { dutyOf } from '../../domain/worker-moves';
 import type { Database } from '../../ledger/database';
 import { registerWorker } from '../../ledger/register-worker';
 import { issueCredential, listCredentials, rotateCredential } from '../../ledger/worker-credentials';
@@ -94,8 +95,13 @@ const MAX_OVERLAP_MS = 7 * 86_400_000;
 /** The credential that is meant when none is named. */
 async function onlyLive(db: Database, workerId: string): Promise<string> {
   const worker = await knownWorker(db, workerId);
+  if (dutyOf(worker.status) === 'stop') {
+    throw new CommandFailed(`worker ${workerId} is ${worker.status}, which is final: register another id`);
+  }
   const now = await ledgerTime(db);
-  const live = (await listCredentials(db, workerId)).filter((each) => credentialState(each, now) === 'live');
+  const live = (await listCredentials(db, workerId)).filter(
+    (each) => credentialState(each, worker.status, now) === 'live',
+  );
   if (live.length === 1) return live[0]!.credential_id;
   const ids = live.map(({ credential_id }) => credential_id).join(', ');
   throw live.length === 0
@@ -123,7 +129,7 @@ function giveAway(
   }
   handOut(plaintext, { out, print }, `credential ${credential.credential_id} of worker ${credential.worker_id}`);
   const say = out === undefined ? console.error : console.log;
-  for (const line of [...lines, `the new one expires at ${secondsText(credential.expires_at)}`]) say(line);
+  for (const line of [...lines, `it expires at ${secondsText(credential.expires_at)}`]) say(line);
 }
 
 function lifeOf(text: string | undefined): { expiresAt?: string } {

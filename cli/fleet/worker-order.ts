@@ -29,22 +29,29 @@ export async function giveOrder(
   const worker = await knownWorker(db, workerId);
   const held = await heldWork(db, [workerId]);
   const done = changed ? `is ${worker.status}; it was ${previous}` : `was ${worker.status} already`;
-  const next = await NEXT[order](db, worker, held);
+  const next = await NEXT[order](db, worker, held, previous);
   return {
     json: { worker, previous, changed, held, next },
     text: [`worker ${workerId} ${done}`, ...next].join('\n'),
   };
 }
 
-type Next = (db: Database, worker: WorkerRecord, held: readonly HeldWork[]) => Promise<string[]>;
+type Next = (
+  db: Database,
+  worker: WorkerRecord,
+  held: readonly HeldWork[],
+  previous: WorkerRecord['status'],
+) => Promise<string[]>;
 
 const SEE = 'see `workloadd workers list --watch`';
 /** How soon a process learns what it has to do. */
 const SOON = 'with its next heartbeat';
 
-const begins: Next = async (db, { worker_id, pool_id, last_heartbeat_at }) => {
+const begins: Next = async (db, { worker_id, pool_id, last_heartbeat_at }, _, previous) => {
   const pool = await knownPool(db, pool_id);
   if (pool.status !== 'active') return [`it gets nothing yet: pool ${pool_id} is ${pool.status}`];
+  if (previous === 'draining')
+    return [`a process that has drained has ended: start it again; one that runs takes work ${SOON}`];
   if (last_heartbeat_at !== null) return [`a process that runs takes work ${SOON}`];
   return [`it was never heard of: start it with \`workloadd worker --worker-id ${worker_id} --pool ${pool_id}\``];
 };
@@ -61,7 +68,7 @@ const NEXT: Record<WorkerOrder, Next> = {
     Promise.resolve([
       held.length === 0
         ? `it takes nothing new and holds nothing: its process ends with 0 ${SOON}`
-        : `it takes nothing new; ${heldText(held)} still held; ${SEE}`,
+        : `it takes nothing new; ${heldText(held)} still held, then its process ends with 0; ${SEE}`,
     ]),
   retire: async (db, _, held) => [
     'its credentials open nothing any more; that is final: enrol another id',

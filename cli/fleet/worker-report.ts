@@ -86,7 +86,7 @@ export async function workerReport(db: Database, workerId: string): Promise<Repo
         ],
       ]),
       heldTable(held, now),
-      credentialTable(credentials, now),
+      credentialTable(credentials, worker.status, now),
     ].join('\n\n'),
   };
 }
@@ -143,12 +143,12 @@ function heldTable(held: readonly HeldWork[], now: Date): string {
   return table(['HOLDS', 'EPOCH', 'LEASE UNTIL', 'DELIVERY', 'SLOT UNTIL'], rows);
 }
 
-function credentialTable(credentials: readonly CredentialRecord[], now: Date): string {
+function credentialTable(credentials: readonly CredentialRecord[], status: WorkerState, now: Date): string {
   if (credentials.length === 0) return 'It has no credential.';
   const rows = credentials.map((credential) => [
     credential.credential_id,
     credential.last4 === null ? '-' : `…${credential.last4}`,
-    credentialState(credential, now),
+    credentialState(credential, status, now),
     secondsText(credential.expires_at),
     credential.last_used_at === null ? 'never' : ageText(credential.last_used_at, now),
     credential.rotated_from_credential_id ?? '-',
@@ -157,9 +157,13 @@ function credentialTable(credentials: readonly CredentialRecord[], now: Date): s
   return table(['CREDENTIAL', 'ENDS IN', 'STATE', 'EXPIRES', 'USED', 'REPLACES', 'SCOPES'], rows);
 }
 
-/** Whether a credential opens anything. */
-export const credentialState = (
+/** Whether a credential opens anything; `shut out`: it would, but not for a worker in this state. */
+export function credentialState(
   { revoked_at, expires_at }: CredentialRecord,
+  status: WorkerState,
   now: Date,
-): 'live' | 'expired' | 'revoked' =>
-  revoked_at !== null ? 'revoked' : Date.parse(expires_at) <= now.getTime() ? 'expired' : 'live';
+): 'live' | 'expired' | 'revoked' | 'shut out' {
+  if (revoked_at !== null) return 'revoked';
+  if (Date.parse(expires_at) <= now.getTime()) return 'expired';
+  return dutyOf(status) === 'stop' ? 'shut out' : 'live';
+}

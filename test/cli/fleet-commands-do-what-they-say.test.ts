@@ -57,6 +57,8 @@ test('a pool is made, a worker registered in it, and its credential replaced', a
   expect(both).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('name one by --credential') });
   const named = await rotate({ print: true, credential: (await principalOf(second))!.credentialId });
   expect(named).toMatchObject({ code: 0, stdout: expect.stringMatching(/^oww_\S+\n$/) });
+  expect((await here(() => runWorkerOrder(config(), 'host-1', 'revoke', {}))).code).toBe(0);
+  expect(await rotate({ print: true })).toMatchObject({ code: 1, stderr: expect.stringContaining('is final') });
 });
 
 test('what is refused says why, by its exit code too', async () => {

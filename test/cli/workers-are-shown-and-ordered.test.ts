@@ -54,7 +54,7 @@ describe('an order', () => {
     const { principal, workId } = await ledger.delivered();
     const drained = await giveOrder(ledger.db, principal.workerId, 'drain', { reason: 'update' });
     expect(drained.text).toMatch(
-      /is draining; it was active\nit takes nothing new; 1 unit still held; see `workloadd workers list --watch`$/,
+      /is draining; it was active\nit takes nothing new; 1 unit still held, then its process ends with 0; see `workloadd workers list --watch`$/,
     );
     expect(drained.json).toMatchObject({ previous: 'active', changed: true, held: [{ work_id: workId }] });
     expect((await giveOrder(ledger.db, principal.workerId, 'drain')).text).toContain('was draining already');
@@ -63,6 +63,7 @@ describe('an order', () => {
     expect(revoked.text).toMatch(
       /is revoked; it was draining\nits credentials open nothing.*\nheld yet: 1 lease, the last of which runs out in .*\n1 delivery may go on/,
     );
+    expect((await workerReport(ledger.db, principal.workerId)).text).toContain(' shut out ');
     expect(await refusal(giveOrder(ledger.db, principal.workerId, 'activate'))).toBe('worker.state_conflict');
     expect(
       await ledger.db.query("SELECT detail->>'reason' AS reason, actor FROM audit WHERE type = 'worker.revoked'"),
@@ -78,6 +79,8 @@ describe('an order', () => {
       { actor: 'test' },
     );
     expect((await giveOrder(ledger.db, worker_id, 'activate')).text).toContain('it was never heard of: start it');
+    await giveOrder(ledger.db, worker_id, 'drain');
+    expect((await giveOrder(ledger.db, worker_id, 'resume')).text).toContain('has ended: start it again');
     await updatePool(ledger.db, pool.pool_id, { status: 'paused' }, { actor: 'test' });
     expect((await giveOrder(ledger.db, worker_id, 'activate')).text).toContain(`pool ${pool.pool_id} is paused`);
     expect((await poolsReport(ledger.db, { state: 'paused' })).text).toMatch(/ paused +self_hosted .* 1 active/);

@@ -41,6 +41,12 @@ async function sent(requires: Requirements, rule: TestRule = {}): Promise<{ work
   return { workId, pool: (await ledger.workload(workId)).pool_id };
 }
 
+/** The last sentence of a workload's explanation. */
+async function lastWord(workloadId: string): Promise<string> {
+  const compile = (): Promise<never> => Promise.reject(new PolicyInvalid([]));
+  return (await explainWorkload(ledger.db, compile, { tenantId: 'default', workloadId }))!.summary.at(-1)!;
+}
+
 describe('a rule that requires something and names no pool', () => {
   test('sends the work to an active pool that declares all of it', async () => {
     const flag = aFlag();
@@ -79,6 +85,9 @@ describe('a rule that requires something and names no pool', () => {
       closed: true,
       pool_id: null,
     });
+    expect(await lastWord(workId)).toBe(
+      `No active pool that serves the tenant declares what it requires: flag ${flag}. When one does, redeliver it.`,
+    );
     const redeliver = (): Promise<unknown> => ledger.operate(workId, { action: 'redeliver' });
     expect(await problemOf(redeliver())).toMatchObject({ code: 'workload.state_conflict', extra: { why: 'no_pool' } });
     expect((await ledger.workload(workId)).state).toBe('refused');
@@ -137,17 +146,12 @@ describe('no_capacity tells of queued work that nobody can have', () => {
 
   test('and the explanation says why, without naming workers', async () => {
     const { principal, workId } = await watched({ requires: { flags: ['gpu'] } });
-    const explained = async (): Promise<string> => {
-      const compile = (): Promise<never> => Promise.reject(new PolicyInvalid([]));
-      const tenantId = 'default';
-      const { summary } = (await explainWorkload(ledger.db, compile, { tenantId, workloadId: workId }))!;
-      return summary.at(-1)!;
-    };
+    const explained = (): Promise<string> => lastWord(workId);
     expect(await explained()).toBe('Nobody can claim it: of 1 active worker each has not declared flag gpu.');
     await set('worker', principal.workerId, 'capabilities', { flags: ['gpu'] });
     expect(await explained()).toBe('1 of 1 active worker may claim it.');
     await set('worker', principal.workerId, 'status', 'paused');
-    expect(await explained()).toContain('no active worker of its pool was heard of');
+    expect(await explained()).toContain('its pool has no active worker that was heard of');
     await set('pool', principal.poolId, 'status', 'paused');
     expect(await explained()).toBe('Nobody can claim it: its pool is paused.');
   });

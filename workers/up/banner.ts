@@ -18,7 +18,8 @@ export function banner(facts: UpFacts): string {
   const lines = [
     `opencrow-workloadd ${facts.version} is up. Ctrl-C stops it.`,
     `  API              ${facts.apiUrl}`,
-    `  Temporal         ${facts.temporalUiUrl === null ? facts.temporalAddress : `${facts.temporalUiUrl} (Web UI)`}`,
+    `  Temporal         ${facts.temporalAddress} (TEMPORAL_ADDRESS of further workers)`,
+    ...(facts.temporalUiUrl === null ? [] : [`  Web UI           ${facts.temporalUiUrl}`]),
     `  Admin token      ${facts.adminTokenFile}`,
   ];
   if (facts.openCrow) {

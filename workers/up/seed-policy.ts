@@ -33,8 +33,16 @@ function check(source: string, file: string, knownPools: string[]): ReturnType<t
     const [first] = error.problems;
     const where = first === undefined ? '' : `:${first.line}:${first.column}: ${first.detail}`;
     const rule = first?.rule_id ? ` (rule ${first.rule_id})` : '';
-    throw new Error(`--policy ${file}${where}${rule}; run \`workloadd policy check ${file}\` for all of it`, {
-      cause: error,
-    });
+    throw new Error(`--policy ${file}${where}${rule}; ${wayOut(source, file)}`, { cause: error });
+  }
+}
+
+/** Pools can be made only while the service runs, and `policy check` knows of none. */
+function wayOut(source: string, file: string): string {
+  try {
+    parsePolicy(source);
+    return 'start without --policy, make the pool with `workloadd pools create`, then start again with it';
+  } catch {
+    return `run \`workloadd policy check ${file}\` for all of it`;
   }
 }
