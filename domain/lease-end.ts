@@ -15,6 +15,9 @@ export function leaseEndOf(fact: Fact, { path }: Pick<Transition, 'path'>): Excl
     case 'attempt_failed':
     case 'undeliverable':
       return 'failed';
+    case 'executed':
+      // Its worker's word that it stopped what it was to stop.
+      return fact.outcome === 'aborted' ? 'cancelled' : endOfState(path[0]);
     default:
       return endOfState(path[0]);
   }

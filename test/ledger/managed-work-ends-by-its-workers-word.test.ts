@@ -60,6 +60,7 @@ test.each([
     }),
   );
   expect(JSON.stringify(before)).not.toContain('nothing to say');
+  expect(await ledger.lease(held.workId)).toMatchObject({ status });
 
   expect(await reportRun(ledger.db, held.write, report)).toEqual({ answer, wake: null });
   const other = await problemOf(
