@@ -1,4 +1,6 @@
 import { Problem } from '../contracts/problems';
+import { WORKER_STATES } from '../contracts/terminology';
+import { mayWrite } from '../domain/worker-moves';
 import type { Database, Queryable } from './database';
 import { leaseOf, recordStaleWrite, staleness, StaleLease, wasConcluded, type LeaseRow } from './lease';
 import type { WorkerPrincipal } from './workers';
@@ -70,4 +72,22 @@ export async function underLock<T>(
     }
     throw error;
   }
+}
+
+/** States of workers that may write under their leases. */
+export const WRITING_STATES = WORKER_STATES.filter(mayWrite);
+
+/** What a worker gets that may not write, or whose credential is revoked or expired. */
+export const mayNotWrite = (): Problem =>
+  new Problem('auth.required', 'The worker or its credential may not write any more.');
+
+/** Judges worker and credential once the workload is locked: either may have been revoked while the write waited. */
+export async function refuseUnlessMayWrite(tx: Queryable, { principal }: FencedWrite): Promise<void> {
+  const may = await tx.query(
+    `SELECT 1 FROM workers w JOIN worker_credentials c USING (worker_id)
+     WHERE w.worker_id = $1 AND c.credential_id = $2 AND w.status = ANY ($3)
+       AND c.revoked_at IS NULL AND c.expires_at > clock_timestamp()`,
+    [principal.workerId, principal.credentialId, WRITING_STATES],
+  );
+  if (may.length === 0) throw mayNotWrite();
 }

@@ -3,16 +3,11 @@ import { Problem } from '../contracts/problems';
 import type { RunSpec } from '../contracts/run';
 import { isCommandExecutor } from '../contracts/terminology';
 import type { FinishRequest, LeaseOutcome } from '../contracts/worker-protocol';
-import {
-  envelopeFaults,
-  evidenceDigest,
-  exitCodeOf,
-  reportedEnd,
-  type ReportedEnd,
-} from '../domain/execution/reported-end';
+import { envelopeFaults, evidenceDigest, exitCodeOf, reportedEnd } from '../domain/execution/reported-end';
 import { secretHash } from '../domain/secret';
 import { completeArtifacts } from './artifacts';
 import { applyFact } from './change';
+import { closeDelivery } from './close-delivery';
 import type { Database, Queryable } from './database';
 import { refuseUnlessHeld, underLock, type FencedWrite } from './fenced-write';
 import { outcomeOf, type WorkloadRow } from './workload-row';
@@ -33,7 +28,13 @@ export async function finishCommand(db: Database, write: FencedWrite, report: Fi
     await refuseUnlessItsRun(tx, row, report.envelope);
     const end = reportedEnd(report);
     const ranBefore = end.outcome === 'refused' && (await mayHaveRunBefore(tx, row));
-    await keep(tx, row, write, report, end);
+    await closeDelivery(tx, row, {
+      leaseToken: write.leaseToken,
+      wrote: WRITE_OF[end.outcome],
+      outcome: end.outcome,
+      execution: JSON.stringify(report.envelope),
+    });
+    await completeArtifacts(tx, row.workload_id, row.delivery, report.output);
     const change = await applyFact(
       tx,
       row,
@@ -84,25 +85,6 @@ async function mayHaveRunBefore(tx: Queryable, row: WorkloadRow): Promise<boolea
     [row.workload_id, row.delivery],
   );
   return rows.length > 0;
-}
-
-async function keep(
-  tx: Queryable,
-  row: WorkloadRow,
-  { leaseToken }: FencedWrite,
-  { envelope, output }: FinishRequest,
-  { outcome }: ReportedEnd,
-): Promise<void> {
-  await tx.query(
-    `UPDATE deliveries SET execution = $3, finished_by = $4, slot_until = NULL,
-       ended_at = coalesce(ended_at, clock_timestamp()),
-       write = CASE WHEN write = 'intended' THEN $5::text ELSE write END,
-       written_at = CASE WHEN write = 'intended' AND $5::text = 'written' THEN clock_timestamp() ELSE written_at END,
-       status = CASE WHEN status = 'cancelled' THEN $6 ELSE status END
-     WHERE workload_id = $1 AND number = $2`,
-    [row.workload_id, row.delivery, JSON.stringify(envelope), secretHash(leaseToken), WRITE_OF[outcome], outcome],
-  );
-  await completeArtifacts(tx, row.workload_id, row.delivery, output);
 }
 
 /** What a report of the end says of a start that nobody reported. */

@@ -1,12 +1,8 @@
 import { Problem, type ProblemCode } from '../../contracts/problems';
-import { WORKER_STATES } from '../../contracts/terminology';
 import { secretHash } from '../../domain/secret';
-import { mayWrite } from '../../domain/worker-moves';
 import type { Queryable } from '../database';
-import type { FencedWrite } from '../fenced-write';
+import { mayNotWrite, WRITING_STATES, type FencedWrite } from '../fenced-write';
 import { recordStaleWrite, StaleLease } from '../lease';
-
-const WRITING_STATES = WORKER_STATES.filter(mayWrite);
 
 type Answer<T> =
   | { written: T }
@@ -47,8 +43,7 @@ export async function fencedCall<T>(
   if ('written' in answer) return answer.written;
   const { refused, epoch = null, delivery = null, extra } = answer;
   if (refused === 'no_work') throw new Problem('not_found', 'No such workload.');
-  if (refused === 'no_worker')
-    throw new Problem('auth.required', 'The worker or its credential may not write any more.');
+  if (refused === 'no_worker') throw mayNotWrite();
   if (refused === 'not_begun') throw new Problem('workload.state_conflict', 'No intent is recorded under this lease.');
   const content = CONTENT[refused];
   if (content) throw new Problem(...content, extra && { extra });

@@ -3,8 +3,9 @@ import type { RunEnd, RunStatusRequest } from '../../contracts/work-writes';
 import type { LeaseOutcome } from '../../contracts/worker-protocol';
 import { secretHash } from '../../domain/secret';
 import { applyFact } from '../change';
+import { closeDelivery } from '../close-delivery';
 import type { Database, Queryable } from '../database';
-import { fenced, refuseUnlessHeld, underLock, type FencedWrite } from '../fenced-write';
+import { fenced, refuseUnlessHeld, refuseUnlessMayWrite, underLock, type FencedWrite } from '../fenced-write';
 import { startWork } from '../renew-lease';
 import { outcomeOf, type WorkloadRow } from '../workload-row';
 
@@ -25,16 +26,23 @@ export async function reportRun(db: Database, write: FencedWrite, report: RunSta
   const { status } = report;
   if (status === 'running') {
     return fenced(db, write, KIND, async (tx, row, lease) => {
+      await refuseUnlessMayWrite(tx, write);
       refuseUnlessManaged(row, lease.delivery);
       const started = row.state === 'delivered' ? await startWork(tx, row, write) : null;
       return { answer: outcomeOf(started ?? row), wake: started };
     });
   }
   return underLock(db, write, KIND, async (tx, row, lease) => {
+    await refuseUnlessMayWrite(tx, write);
     if (await isRepeat(tx, write, report)) return { answer: outcomeOf(row), wake: null };
     refuseUnlessHeld(row, lease, write);
     refuseUnlessManaged(row, lease!.delivery);
-    await keep(tx, row, write, { ...report, status });
+    await closeDelivery(tx, row, {
+      leaseToken: write.leaseToken,
+      wrote: 'written',
+      outcome: OUTCOME[status],
+      run: { status, code: report.code, summary: report.summary },
+    });
     const fact = {
       type: 'executed',
       delivery: row.delivery,
@@ -76,21 +84,4 @@ async function isRepeat(
     throw new Problem('idempotency.content_mismatch', 'Its end was reported with another code or summary.');
   }
   return true;
-}
-
-async function keep(
-  tx: Queryable,
-  row: WorkloadRow,
-  { leaseToken }: FencedWrite,
-  { status, code, summary }: RunStatusRequest & { status: RunEnd },
-): Promise<void> {
-  await tx.query(
-    `UPDATE deliveries SET run_status = $3::text, run_code = $4, run_summary = $5, finished_by = $6, slot_until = NULL,
-       ended_at = coalesce(ended_at, clock_timestamp()),
-       written_at = CASE WHEN write = 'intended' THEN clock_timestamp() ELSE written_at END,
-       write = CASE WHEN write = 'intended' THEN 'written' ELSE write END,
-       status = CASE WHEN status = 'cancelled' THEN $7 ELSE status END
-     WHERE workload_id = $1 AND number = $2`,
-    [row.workload_id, row.delivery, status, code ?? null, summary ?? null, secretHash(leaseToken), OUTCOME[status]],
-  );
 }

@@ -1,4 +1,3 @@
-import type { JsonValue } from '../../contracts/events';
 import { WORK_LIMITS, type CheckpointWrite, type ProjectionWrite } from '../../contracts/work-writes';
 import { canonicalJson } from '../../domain/identity';
 import { secretHash } from '../../domain/secret';

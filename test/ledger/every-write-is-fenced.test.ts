@@ -83,8 +83,6 @@ describe.each(Object.entries(WORK_WRITES))('%s', (kind, write) => {
       if (kind !== 'run-status') expect(await write(ledger.db, held.write)).toEqual(first);
     }
     expect(await ledger.audit(held.workId)).toEqual(before);
-    // What ends a run judges its worker by the request's bearer alone.
-    if (kind === 'run-status') return;
     for (const status of ['revoked', 'retired']) {
       await setStatus(held.principal.workerId, status);
       expect(await refusal(write(ledger.db, held.write))).toBe('auth.required');
@@ -94,6 +92,16 @@ describe.each(Object.entries(WORK_WRITES))('%s', (kind, write) => {
       held.principal.workerId,
     ]);
     expect(await refusal(write(ledger.db, held.write))).toBe('auth.required');
+  });
+
+  test('is refused to a worker that is revoked while the write waits for the workload', async () => {
+    const { principal, workId, write: held } = await begun();
+    const call = (): Promise<unknown> => {
+      const waiting = write(ledger.db, held);
+      return setStatus(principal.workerId, 'revoked').then(() => waiting);
+    };
+    const revoked = `EXISTS (SELECT 1 FROM workers WHERE worker_id = '${principal.workerId}' AND status = 'revoked')`;
+    expect(await refusal(ledger.whileLocked(workId, call, revoked))).toBe('auth.required');
   });
 
   test.each(Object.entries(CASES))(
