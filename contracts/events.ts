@@ -8,7 +8,7 @@ const MAX_JSON_DEPTH = 64;
 const MAX_ARRAY_ITEMS = 10_000;
 
 /** Why a parsed value is not acceptable JSON data, or null. */
-export function jsonProblem(value: unknown, depth: number): string | null {
+function jsonProblem(value: unknown, depth: number): string | null {
   if (depth > MAX_JSON_DEPTH) return `is nested deeper than ${MAX_JSON_DEPTH} levels`;
   switch (typeof value) {
     case 'string':

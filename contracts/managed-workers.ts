@@ -5,7 +5,7 @@ import { externalId, slug, storableText } from './ids';
 import { EXECUTORS, WORKER_SCOPES, WORKER_STATES } from './terminology';
 
 /** Bytes of a worker's or a pool's capabilities as JSON, at most. */
-export const MAX_CAPABILITIES_BYTES = 16_384;
+const MAX_CAPABILITIES_BYTES = 16_384;
 
 /** What a worker or a pool can do. Besides these lists there may be whatever else its makers note. */
 export interface Capabilities {

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { policyText } from './policy-text';
 
 /** Bounds of what a rule requires and of what pools and workers declare to meet it. */
-export const REQUIREMENT_LIMITS = { flags: 32, nameChars: 128 } as const;
+const REQUIREMENT_LIMITS = { flags: 32, nameChars: 128 } as const;
 
 const name = policyText(REQUIREMENT_LIMITS.nameChars).refine(
   (value) => !/[\p{Cc}\p{Zl}\p{Zp}]/u.test(value),

@@ -96,7 +96,6 @@ export type WorkerScope = (typeof WORKER_SCOPES)[number];
 
 /** Who operates a pool's workers. `customer_hosted` and hybrid pools are refused: see `contracts/worker-pools.ts`. */
 export const POOL_MODES = ['self_hosted', 'saas_operated'] as const;
-export type PoolMode = (typeof POOL_MODES)[number];
 
 /** From and into a pool that is not active nothing is claimed and nobody is registered. */
 export const POOL_STATES = ['active', 'paused', 'retired'] as const;

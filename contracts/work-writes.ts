@@ -140,7 +140,7 @@ export const checkpointWrite = z.strictObject({
 export type CheckpointWrite = z.infer<typeof checkpointWrite>;
 
 /** How long an object is kept. */
-export const RETENTION_CLASSES = ['short', 'standard', 'long'] as const;
+const RETENTION_CLASSES = ['short', 'standard', 'long'] as const;
 
 /** An artifact whose object is stored. */
 export const artifactWrite = z.strictObject({

@@ -16,7 +16,7 @@ export function modeRefusal(mode: unknown): string | null {
 }
 
 /** Who operates a pool's workers. */
-export const poolMode = z.enum(POOL_MODES, { error: ({ input }) => modeRefusal(input) ?? undefined });
+const poolMode = z.enum(POOL_MODES, { error: ({ input }) => modeRefusal(input) ?? undefined });
 
 /** Units or workers at most; 0 and null: any number. */
 const most = z.int().min(0).max(1_000_000).nullable();

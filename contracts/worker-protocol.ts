@@ -251,4 +251,3 @@ export const heartbeatAnswer = z.object({
     heartbeat_every_ms: z.int(),
   }),
 });
-export type HeartbeatAnswer = z.infer<typeof heartbeatAnswer>;

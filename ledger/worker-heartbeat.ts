@@ -21,7 +21,7 @@ export interface WorkerStanding {
 }
 
 /** The most of an error's summary that is kept, characters. */
-export const MAX_SUMMARY_CHARS = 1024;
+const MAX_SUMMARY_CHARS = 1024;
 
 interface Heard {
   status: WorkerState;
