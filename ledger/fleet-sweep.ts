@@ -1,6 +1,6 @@
 import type { Database, Queryable } from './database';
 import { WATCH_GAP_MS } from './fleet-watch';
-import { FAILURE_WINDOW, MOST_FAILURES } from './worker-failures';
+import { FAILURE_WINDOW, failuresOf, MOST_FAILURES } from './worker-failures';
 import { orderWorker } from './worker-orders';
 
 /** What the fleet's health is judged by. */
@@ -50,8 +50,7 @@ async function noteLeasesThatRanOut(db: Queryable): Promise<void> {
 /** Of the workers `w` that may be found unhealthy, why they are; NULL: they are not. Silence counts only while it could be heard. */
 const WHY = `
   CASE
-    WHEN (SELECT count(*) FROM worker_failures f WHERE f.worker_id = w.worker_id
-          AND f.at > greatest(clock_timestamp() - ${FAILURE_WINDOW}, w.status_changed_at)) >= ${MOST_FAILURES} THEN 'leases_lost'
+    WHEN ${failuresOf('w.worker_id', 'f.at > w.status_changed_at')} >= ${MOST_FAILURES} THEN 'leases_lost'
     WHEN EXISTS (SELECT 1 FROM fleet_watch f WHERE f.seen_at > clock_timestamp() - $1::float8 * interval '1 millisecond'
           AND greatest(f.since, w.last_heartbeat_at, w.status_changed_at) < clock_timestamp() - $2::float8 * interval '1 millisecond')
       THEN 'heartbeat_missed'

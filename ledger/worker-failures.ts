@@ -10,6 +10,16 @@ export type WorkerFailure = 'lease_ran_out' | 'command_lost';
 /** So many failures of a worker within the window make it unhealthy. */
 export const MOST_FAILURES = 3;
 export const FAILURE_WINDOW = "interval '10 minutes'";
+/** What ran out so soon after a break could not be renewed in it. */
+const AFTER_BREAK = "interval '30 seconds'";
+
+/**
+ * SQL: how many failures `f` of a worker count now, if `also` is true of them. Only those while an api was there before and after: a
+ * lease that nobody could renew is no failure of its worker.
+ */
+export const failuresOf = (workerId: string, also = 'true'): string => `(
+  SELECT count(*) FROM fleet_watch watch JOIN worker_failures f ON f.at > watch.since + ${AFTER_BREAK} AND f.at <= watch.seen_at
+  WHERE f.worker_id = ${workerId} AND f.at > clock_timestamp() - ${FAILURE_WINDOW} AND ${also})`;
 
 /**
  * Notes that a unit's open lease ended through its worker, in the transaction that says so of the unit and before it closes the

@@ -7,7 +7,7 @@ import { declaredTogether } from '../domain/eligibility';
 import { redacted } from '../domain/redact';
 import { dutyOf, moveWorker, type WorkerMove } from '../domain/worker-moves';
 import type { Database, Queryable } from './database';
-import { FAILURE_WINDOW, MOST_FAILURES } from './worker-failures';
+import { failuresOf, MOST_FAILURES } from './worker-failures';
 import { orderWorker } from './worker-orders';
 import type { WorkerPrincipal } from './workers';
 
@@ -85,8 +85,7 @@ WHERE w.worker_id = $1 AND p.pool_id = w.pool_id AND w.status NOT IN ('retired',
 RETURNING w.status, w.unhealthy_from, w.max_open_deliveries, w.version, w.runtime_version, w.protocol_version, w.checkpoint_schemas,
   w.event_contracts, w.capabilities, p.status AS pool_status, p.capabilities AS pool_capabilities, p.compatibility,
   p.auto_activate, p.auto_recover,
-  w.status <> 'unhealthy' OR (SELECT count(*) FROM worker_failures f WHERE f.worker_id = $1
-    AND f.at > clock_timestamp() - ${FAILURE_WINDOW}) < ${MOST_FAILURES} AS well,
+  w.status <> 'unhealthy' OR ${failuresOf('$1')} < ${MOST_FAILURES} AS well,
   (SELECT count(*)::int FROM (
      SELECT work_id FROM leases WHERE worker_id = $1 AND closed_at IS NULL AND expires_at > clock_timestamp()
      UNION SELECT workload_id FROM deliveries

@@ -34,6 +34,12 @@ async function watchedForLong(): Promise<void> {
   await ledger.db.query("UPDATE fleet_watch SET since = since - interval '1 hour'");
 }
 
+/** Sweeps while an api has been there for long and is. */
+async function sweepWatched(): Promise<number> {
+  await watchedForLong();
+  return sweep();
+}
+
 /** The worker's last heartbeat, and its last move, were so long ago. */
 const lastHeard = (workerId: string, ago: string): Promise<unknown> =>
   ledger.db.query(
@@ -113,20 +119,20 @@ test('a worker is unhealthy after three leases that ended through it, of whateve
   // One whose command was lost, by its workflow and by the sweep.
   const lost = await ledger.delivered({ ...NODE, pool: worker.poolId }, { principal: worker });
   await ledger.outliveLease(lost.workId);
-  await sweep();
+  await sweepWatched();
   await ledger.settle(lost.workId);
   // One that ran out before its intent and that its worker claims again.
   const again = await ledger.admitted({ pool: worker.poolId });
   await ledger.claim(worker, again);
   await ledger.outliveLease(again);
   await ledger.claim(worker, again);
-  await sweep();
+  await sweepWatched();
   expect((await stands(worker.workerId)).status).toBe('active');
   // One that nobody claims any more.
   const left = await ledger.admitted({ pool: worker.poolId });
   await ledger.claim(worker, left);
   await ledger.outliveLease(left);
-  expect(await sweep()).toBe(1);
+  expect(await sweepWatched()).toBe(1);
   expect(await stands(worker.workerId)).toEqual({ status: 'unhealthy', reason: 'leases_lost' });
 });
 
@@ -150,9 +156,28 @@ test('leases that ran out are all noted, however many were before them', async (
     [one],
   );
   for (let round = 0; round < 3; round += 1) await ranOut(loser);
-  await sweep();
-  await sweep();
+  await sweepWatched();
+  await sweepWatched();
   expect(await stands(loser.workerId)).toEqual({ status: 'unhealthy', reason: 'leases_lost' });
+});
+
+test('leases that ran out while no api could be reached are no losses of their workers', async () => {
+  const worker = await ledger.enrol({ maxOpenDeliveries: 9 });
+  await lastHeard(worker.workerId, '1 second');
+  for (let round = 0; round < 3; round += 1) {
+    const { workId } = await ledger.delivered({ ...NODE, pool: worker.poolId }, { principal: worker });
+    await ledger.db.query("UPDATE leases SET expires_at = clock_timestamp() - interval '1 minute' WHERE work_id = $1", [
+      workId,
+    ]);
+  }
+  await ledger.db.query(
+    `INSERT INTO fleet_watch (since, seen_at)
+     VALUES (clock_timestamp() - interval '1 hour', clock_timestamp() - interval '80 seconds')`,
+  );
+  expect(await sweepFleet(ledger.db, DEFAULT_FLEET)).toBe(0);
+  await noteWatching(ledger.db);
+  expect(await sweepFleet(ledger.db, DEFAULT_FLEET)).toBe(0);
+  expect((await stands(worker.workerId)).status).toBe('active');
 });
 
 test("a unit's own failures and deadlines are not its worker's, nor is what was before it was made active again", async () => {
@@ -163,7 +188,7 @@ test("a unit's own failures and deadlines are not its worker's, nor is what was 
     await ledger.elapse(workId);
     await ledger.settle(workId);
   }
-  expect(await sweep()).toBe(0);
+  expect(await sweepWatched()).toBe(0);
   const ranOut = async (): Promise<void> => {
     const workId = await ledger.admitted({ pool: worker.poolId });
     await ledger.claim(worker, workId);
@@ -171,11 +196,11 @@ test("a unit's own failures and deadlines are not its worker's, nor is what was 
   };
   await ledger.db.query('UPDATE workers SET suspect_since = NULL');
   for (let round = 0; round < 3; round += 1) await ranOut();
-  expect(await sweep()).toBe(1);
+  expect(await sweepWatched()).toBe(1);
   await ledger.db.transaction((tx) => orderWorker(tx, worker.workerId, 'activate', { actor: 'test' }));
-  expect(await sweep()).toBe(0);
+  expect(await sweepWatched()).toBe(0);
   await ranOut();
-  expect(await sweep()).toBe(0);
+  expect(await sweepWatched()).toBe(0);
 });
 
 test('where the pool says so, a worker recovers by a heartbeat; one that lost leases when that is ten minutes ago', async () => {
@@ -188,7 +213,7 @@ test('where the pool says so, a worker recovers by a heartbeat; one that lost le
     await ledger.claim(loser, workId);
     await ledger.outliveLease(workId);
   }
-  expect(await sweep()).toBe(2);
+  expect(await sweepWatched()).toBe(2);
   expect(await heartbeat(ledger.db, silent, {})).toMatchObject({ status: 'active', duty: 'work' });
   expect(await heartbeat(ledger.db, loser, {})).toMatchObject({ status: 'unhealthy', duty: 'wait' });
   await ledger.db.query("UPDATE worker_failures SET at = at - interval '10 minutes'");
@@ -197,7 +222,7 @@ test('where the pool says so, a worker recovers by a heartbeat; one that lost le
 
   await ledger.db.query('UPDATE pools SET auto_recover = false WHERE pool_id = $1', [silent.poolId]);
   await lastHeard(silent.workerId, '2 minutes');
-  expect(await sweep()).toBe(1);
+  expect(await sweepWatched()).toBe(1);
   expect(await heartbeat(ledger.db, silent, {})).toMatchObject({ status: 'unhealthy', duty: 'wait' });
 });
 
