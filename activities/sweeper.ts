@@ -1,6 +1,7 @@
 import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 import { workflowIdOf } from '../contracts/names';
+import { WAKE_SIGNAL, type Wake } from '../contracts/workflow';
 import { Rounds } from '../domain/rounds';
 import { noteCapacity } from '../ledger/capacity';
 import type { Database } from '../ledger/database';
@@ -14,14 +15,18 @@ import {
   wakeOverdue,
   type Retention,
 } from '../ledger/sweeps';
+import { heldByNobody } from '../ledger/unheld';
+import { isOffTheQueue } from './offer-check';
 
 export interface SweepSettings {
   /** Time between two sweeps, milliseconds. */
   everyMs: number;
-  /** An open workload's run is looked for this often, milliseconds. */
+  /** An open workload's run, and its place on its pool's queue, are looked for this often, milliseconds. */
   runCheckMs: number;
   /** A deadline that its workflow did not act on for this long is brought to it again, milliseconds. */
   overdueMs: number;
+  /** Work whose task was taken this long ago by nobody that the ledger knows of is offered again, milliseconds. */
+  unheldMs: number;
   /** A workload that is queued for this long says whether its pool has a worker at all, milliseconds. */
   capacityMs: number;
   retention: Retention;
@@ -72,28 +77,45 @@ export class Sweeper {
     const { db, settings } = this.options;
     const left = await takeUnswept(db, settings.runCheckMs);
     const lost: string[] = [];
+    const taken: string[] = [];
     try {
       while (left.length > 0 && !stopping.aborted) {
-        if (!(await this.hasRun(left[0]!))) lost.push(left[0]!);
+        const run = await this.lookAt(left[0]!);
+        if (run === 'none') lost.push(left[0]!);
+        if (run === 'off its queue') taken.push(left[0]!);
         left.shift();
       }
     } finally {
       await putBackUnswept(db, left);
       await wakeAgain(db, lost);
     }
-    return lost.length;
+    return lost.length + (await this.offerAgain(taken));
   }
 
-  private async hasRun(workloadId: string): Promise<boolean> {
-    const { client } = this.options;
+  private async lookAt(workloadId: string): Promise<'none' | 'off its queue' | 'fine'> {
+    const { client, settings } = this.options;
     try {
       const handle = client.workflow.getHandle(workflowIdOf(workloadId));
       const run = await client.connection.withDeadline(Date.now() + CALL_DEADLINE_MS, () => handle.describe());
-      return run.status.name === 'RUNNING' || run.status.name === 'CONTINUED_AS_NEW';
+      if (run.status.name === 'CONTINUED_AS_NEW') return 'fine';
+      if (run.status.name !== 'RUNNING') return 'none';
+      return isOffTheQueue(run, settings.unheldMs) ? 'off its queue' : 'fine';
     } catch (error) {
-      if (error instanceof WorkflowNotFoundError) return false;
+      if (error instanceof WorkflowNotFoundError) return 'none';
       throw error;
     }
+  }
+
+  /** Whoever can poll a queue can take work from it and keep it; only the ledger knows who has it. */
+  private async offerAgain(workloadIds: readonly string[]): Promise<number> {
+    const { client, db, settings } = this.options;
+    const unheld = await heldByNobody(db, workloadIds, settings.unheldMs);
+    const wake: Wake = { state: 'queued', wait_ms: null, offer_again: true };
+    for (const id of unheld) {
+      const handle = client.workflow.getHandle(workflowIdOf(id));
+      await client.connection.withDeadline(Date.now() + CALL_DEADLINE_MS, () => handle.signal(WAKE_SIGNAL, wake));
+    }
+    return unheld.length;
   }
 }
 

@@ -46,6 +46,8 @@ export const WAKE_SIGNAL = 'wake';
 export interface Wake {
   state: WorkloadState;
   wait_ms: number | null;
+  /** Nobody has it, though its offer was taken: it is to be offered again. Absent otherwise. */
+  offer_again?: true;
 }
 
 /** Input of the activity `deliver` on a pool's queue. */

@@ -1,6 +1,7 @@
 import {
   ActivityCancellationType,
   CancellationScope,
+  patched,
   proxyActivities,
   type ActivityOptions,
 } from '@temporalio/workflow';
@@ -11,6 +12,8 @@ import type { DeliverResult, ExecuteResult, PoolActivities, WorkloadView } from 
 /** A worker that is silent for this long is lost and another one gets the task. */
 const HEARTBEAT_TIMEOUT = '30 seconds';
 const LONGEST_PAUSE_MS = 60_000;
+/** No rule has a deadline as late as this. */
+const LONGEST_WAIT_MS = 100 * 24 * 3600 * 1000;
 
 /**
  * Longer than the life of a worker's lease and the clocks' difference: when it passes, the ledger can tell what became of the
@@ -50,22 +53,23 @@ export class Offer {
     return this.livesByItsLease && view.delivery !== this.view.delivery;
   }
 
-  /** Where the workload stands by the worker's answer; null when the ledger must be asked. */
+  /**
+   * Where the workload stands by the worker's answer; null when the ledger must be asked. Whoever polls the queue can answer: one
+   * that is not true is found by the sweep.
+   */
   standing(view: WorkloadView): WorkloadView | null {
-    const { result } = this;
-    if (this.livesByItsLease || result?.state !== 'delivered' || view.next === 'end') return null;
+    if (this.livesByItsLease || view.next === 'end' || !isDelivered(this.result)) return null;
     if (view.state !== 'queued') return view;
-    return {
-      ...view,
-      state: 'delivered',
-      reason: result.outcome,
-      next: 'wait',
-      wait_ms: result.wait_ms,
-      delivery: view.delivery + 1,
-    };
+    const { outcome: reason, wait_ms } = this.result;
+    return { ...view, state: 'delivered', reason, next: 'wait', wait_ms, delivery: view.delivery + 1 };
   }
 
-  /** How long to wait before offering again after a failure. */
+  /** It failed, or was answered though nothing was done: by one who is not let in, who would take it again at once. */
+  cameToNothing(view: WorkloadView): boolean {
+    return this.failed || (view.delivery === this.view.delivery && patched('pause-after-nothing'));
+  }
+
+  /** How long to wait before offering again what came to nothing. */
   get pauseMs(): number {
     if (this.livesByItsLease) return COMMAND_PAUSE_MS;
     return Math.min(Math.max((this.view.wait_ms ?? 0) / 100, 1000), LONGEST_PAUSE_MS);
@@ -74,6 +78,13 @@ export class Offer {
   withdraw(): void {
     if (!this.finished) this.scope.cancel();
   }
+}
+
+/** Anything may have been answered. */
+function isDelivered(result: DeliverResult | ExecuteResult | null): result is DeliverResult & { wait_ms: number } {
+  if (result?.state !== 'delivered' || (result.outcome !== 'delivered' && result.outcome !== 'maybe_written'))
+    return false;
+  return typeof result.wait_ms === 'number' && result.wait_ms >= 0 && result.wait_ms <= LONGEST_WAIT_MS;
 }
 
 function deliverOn(view: WorkloadView): Promise<DeliverResult> {

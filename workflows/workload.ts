@@ -64,15 +64,17 @@ export async function workload(input: WorkloadInput): Promise<WorkloadSummary> {
       // The ledger's answer covers what the wakes of a command told.
       if (offer.livesByItsLease) wakes.length = 0;
       view = offer.standing(view) ?? (await settle(input.workload_id));
-      if (offer.failed && view.next === 'offer') await condition(() => wakes.length > 0, offer.pauseMs);
+      if (view.next === 'offer' && offer.cameToNothing(view)) await condition(() => wakes.length > 0, offer.pauseMs);
       offer = null;
     } else {
       const wake = wakes.shift();
+      // Beside the one that was taken: should its worker be at work after all, the ledger lets nobody else have it.
+      if (wake?.offer_again === true && view.next === 'offer') offer = null;
       if (offer && endsWithItsOffer(view, wake)) continue;
       view = progressed(view, wake) ?? (await settle(input.workload_id));
     }
     publisher.publish(view);
-    if (workflowInfo().continueAsNewSuggested && offer === null && !withdrawn.areAwaited && view.next === 'wait') {
+    if (workflowInfo().continueAsNewSuggested && offer === null && !withdrawn.areAwaited && view.next !== 'end') {
       timer.set(null);
       await condition(allHandlersFinished);
       await continueAsNew<typeof workload>(input);

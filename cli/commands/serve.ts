@@ -107,11 +107,15 @@ export const webhookSettings = ({
   signingKey,
 });
 
+/** Longer than workers' heartbeats are apart, in which they name what they are at work on. */
+const UNHELD_MS = 60_000;
+
 /** What the control worker's sweeps go by. */
 export const sweepSettings = (config: ConfigOf<'control'> | ConfigOf<'up'>): SweepSettings => ({
   everyMs: config.sweepInterval,
   runCheckMs: config.sweepRunCheck,
   overdueMs: config.sweepOverdue,
+  unheldMs: UNHELD_MS,
   capacityMs: config.sweepCapacity,
   retention: { bodyDays: config.retainBodies / DAY_MS, noiseDays: config.retainNoise / DAY_MS },
   fleet: { everyMs: config.fleetSweepInterval, unhealthyAfterMs: config.unhealthyAfter },

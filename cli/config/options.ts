@@ -150,7 +150,7 @@ export const OPTIONS = {
     schema: duration('1s', '1h'),
   }),
   sweepRunCheck: withDefault('DURATION', '10m', {
-    doc: 'How often an open workload’s workflow is looked for.',
+    doc: 'How often an open workload’s workflow, and its place on its pool’s queue, are looked for.',
     schema: duration('1s', '1d'),
   }),
   sweepOverdue: withDefault('DURATION', '1m', {

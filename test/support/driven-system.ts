@@ -48,6 +48,7 @@ export class DrivenSystem {
   /** Lets the commands end that say that they run. */
   endCommands: () => void = () => undefined;
   private readonly commandsMayEnd = new Promise<void>((resolve) => (this.endCommands = resolve));
+  private readonly pollers: { worker: Worker; done: Promise<void> }[] = [];
   private ids = 0;
 
   private constructor(
@@ -60,10 +61,9 @@ export class DrivenSystem {
     private readonly control: { worker: ControlWorker; done: Promise<void> },
     /** Passes hints on to the relay, as an api does. */
     readonly hints: LanePump,
-    private pool: { worker: Worker; done: Promise<void> } | null,
   ) {}
 
-  static async start(policy: string, options: { poolWorker?: boolean } = {}): Promise<DrivenSystem> {
+  static async start(policy: string, options: { poolWorker?: boolean; unheldMs?: number } = {}): Promise<DrivenSystem> {
     const [schema, namespace] = await Promise.all([freshLedgerSchema(), freshNamespace()]);
     const db = new Database({ connection: schema.connection });
     const compiled = parsePolicy(policy).policy;
@@ -91,6 +91,7 @@ export class DrivenSystem {
         everyMs: 200,
         runCheckMs: 500,
         overdueMs: 500,
+        unheldMs: options.unheldMs ?? 60_000,
         capacityMs: 60_000,
         retention: { bodyDays: 30, noiseDays: 7 },
         fleet: { everyMs: 15_000, unhealthyAfterMs: 60_000 },
@@ -105,7 +106,6 @@ export class DrivenSystem {
       connection,
       { worker, done: worker.run() },
       new LanePump({ db, wakes: relay, logger: silent }),
-      null,
     );
     if (options.poolWorker !== false) await system.startPoolWorker();
     return system;
@@ -113,14 +113,7 @@ export class DrivenSystem {
 
   /** Polls the pool's queue: claims, records the intent and reports a write for whatever is offered. */
   async startPoolWorker(options: { maxConcurrentActivityTaskExecutions?: number } = {}): Promise<void> {
-    const worker = await Worker.create({
-      connection: this.connection,
-      namespace: this.namespace.name,
-      taskQueue: taskQueueOf('default'),
-      ...options,
-      activities: { deliver: ({ work_id }: { work_id: string }) => this.deliver(work_id) },
-    });
-    this.pool = { worker, done: worker.run() };
+    await this.poll(taskQueueOf('default'), { deliver: ({ work_id }) => this.deliver(work_id) }, options);
   }
 
   /** Polls the pool's queue for commands of `node`. Each says that it runs, and ends well once the test tells it to. */
@@ -130,13 +123,19 @@ export class DrivenSystem {
 
   /** Polls the pool's queue for work whose worker holds its lease itself, and has it done so. */
   async startExecuting(executor: LeasedExecutor, execute: (workId: string) => Promise<ExecuteResult>): Promise<void> {
-    const worker = await Worker.create({
-      connection: this.connection,
-      namespace: this.namespace.name,
-      taskQueue: taskQueueOf('default', executor),
-      activities: { execute: ({ work_id }: { work_id: string }) => execute(work_id) },
-    });
-    this.pool = { worker, done: worker.run() };
+    await this.poll(taskQueueOf('default', executor), { execute: ({ work_id }) => execute(work_id) });
+  }
+
+  /** Polls a queue until the end of the test; whoever can reach Temporal can do so. */
+  async poll(
+    taskQueue: string,
+    activities: Record<string, (input: { work_id: string }) => Promise<unknown>>,
+    options: { maxConcurrentActivityTaskExecutions?: number } = {},
+  ): Promise<void> {
+    const { namespace } = this;
+    const connection = await NativeConnection.connect({ address: testEnvironment.temporalAddress });
+    const worker = await Worker.create({ connection, namespace: namespace.name, taskQueue, activities, ...options });
+    this.pollers.push({ worker, done: worker.run().finally(() => connection.close()) });
   }
 
   private async execute(workId: string): Promise<ExecuteResult> {
@@ -222,9 +221,9 @@ export class DrivenSystem {
   async stop(): Promise<void> {
     await this.hints.stop();
     await this.relay.stop();
-    this.pool?.worker.shutdown();
+    for (const { worker } of this.pollers) worker.shutdown();
     this.control.worker.shutdown();
-    await Promise.all([this.pool?.done, this.control.done]);
+    await Promise.all([...this.pollers, this.control].map(({ done }) => done));
     await this.connection.close();
     await this.namespace.close();
     await this.db.close();
