@@ -11,6 +11,7 @@ import type { PoolState } from '../contracts/terminology';
 import { newBearerId } from '../domain/secret';
 import { withIsoTimes, type RowOf } from './iso-times';
 import { within, type Database, type Queryable } from './database';
+import { closePoolGate } from './pool-gate';
 
 /** Who manages pools and workers. */
 export interface AdminContext {
@@ -149,6 +150,7 @@ export async function updatePool(
 ): Promise<PoolRecord> {
   refuseTenants(wish, owner);
   return within(db, async (tx) => {
+    await closePoolGate(tx, poolId);
     const pool = await lockManagedPool(tx, poolId, owner);
     if (wish.mode !== undefined && wish.mode !== pool.mode) refuse('/mode', `is ${pool.mode} and cannot be changed`);
     const status = wish.status ?? pool.status;

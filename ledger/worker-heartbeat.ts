@@ -64,7 +64,14 @@ export async function heartbeat(db: Database, principal: WorkerPrincipal, told: 
   }
   const { max_open_deliveries, open_work } = heard;
   const status = await movedByPolicy(db, principal.workerId, heard, faults);
-  return { status, max_open_deliveries, duty: dutyOf(status), open_work };
+  const duty = dutyOf(status);
+  // It would be refused whatever it claims: it waits, and hears by a heartbeat when the pool is active again.
+  return {
+    status,
+    max_open_deliveries,
+    duty: duty === 'work' && heard.pool_status !== 'active' ? 'wait' : duty,
+    open_work,
+  };
 }
 
 /** A heartbeat of a pool that asks for nothing is one statement. Another one has been heard only when it was judged. */
