@@ -26,12 +26,18 @@ export class KeptTemporalWorker {
   private readonly backoff = new Backoff(FIRST_WAIT_MS, LONGEST_WAIT_MS);
   private worker: StoppableWorker | null = null;
   private finished: Promise<void> = Promise.resolve();
+  private failed = false;
 
   constructor(private readonly options: KeptTemporalWorkerOptions) {}
 
   /** Whether a worker is connected and polls. */
   get isRunning(): boolean {
     return this.worker !== null;
+  }
+
+  /** Whether it could not connect or run when it was last tried, and has not run since. */
+  get isFailing(): boolean {
+    return this.failed;
   }
 
   start(): void {
@@ -50,6 +56,7 @@ export class KeptTemporalWorker {
       try {
         await this.runOnce();
       } catch (error) {
+        this.failed = true;
         const { connection, namespace } = this.options.target;
         const { address } = connection;
         this.options.logger.warn(
@@ -68,6 +75,7 @@ export class KeptTemporalWorker {
       const worker = await this.options.create(connection);
       const run = worker.run();
       this.worker = worker;
+      this.failed = false;
       this.backoff.reset();
       if (this.stopping.signal.aborted) worker.shutdown();
       else this.options.logger.info('polling Temporal');

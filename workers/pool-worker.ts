@@ -67,6 +67,7 @@ export async function startPoolWorker(options: PoolWorkerOptions): Promise<PoolW
     everyMs: options.heartbeatMs,
     activeWork,
     executors,
+    isTemporalFailing: () => pollings.some(({ isFailing }) => isFailing),
     onOrders: (orders) => obey(orders),
     onEnd: options.onEnd,
     logger,

@@ -112,10 +112,14 @@ test('one that is drained is done when the ledger says that it holds nothing, an
   await worker.stop(2_000);
 });
 
-test('it starts and stops while Temporal is not there', async () => {
+test('it starts and stops while Temporal is not there, and tells so', async () => {
   const { worker } = await startWorker('patient', '127.0.0.1:1');
   await eventually(() => worker.standing() === 'active');
   expect(worker.isPolling()).toBe(false);
+  await eventually(async () => {
+    const [told] = await api.db.query("SELECT last_error_code FROM workers WHERE worker_id = 'patient'");
+    expect(told).toEqual({ last_error_code: 'temporal.not_polled' });
+  });
   await worker.stop(1_000);
 });
 

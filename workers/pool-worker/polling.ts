@@ -58,6 +58,11 @@ export class Polling {
     return this.current?.worker.isRunning ?? false;
   }
 
+  /** Whether it should poll, and Temporal was not reached or did not let it. */
+  get isFailing(): boolean {
+    return this.current?.worker.isFailing ?? false;
+  }
+
   /**
    * Starts or stops polling. A delivery to OpenCrow that is under way is finished or handed back, and a command goes on. Resolves
    * when that is done.

@@ -44,6 +44,8 @@ export interface PresenceOptions {
   activeWork: () => readonly string[];
   /** What is offered; its problem and its restarts are told with each heartbeat. */
   executors: readonly Pick<Executor, 'kind' | 'status' | 'restartReported'>[];
+  /** Whether Temporal cannot be polled; told with each heartbeat. */
+  isTemporalFailing: () => boolean;
   /** Told after each heartbeat that was answered. */
   onOrders: (orders: Orders) => void;
   /** This worker can not work as it is. Told once, and nothing after it. */
@@ -54,6 +56,8 @@ export interface PresenceOptions {
 const UNREACHABLE_RETRY_MS = 2_000;
 /** Whoever rotates a credential may need a moment to put the new one in its place. */
 const ROTATED_MS = 1_000;
+/** Told as the last error while Temporal cannot be polled, whatever else is wrong: nothing is taken then. */
+const TEMPORAL_FAILING = 'temporal.not_polled';
 /** The most ids that a heartbeat can hold. */
 const MOST_IDS = 500;
 
@@ -86,12 +90,14 @@ export class Presence {
 
   /** False when the control plane could not be asked. */
   private async beat(stopping: AbortSignal): Promise<boolean> {
-    const { control, executors, poolId } = this.options;
+    const { control, executors, poolId, isTemporalFailing } = this.options;
     const statuses = executors.map((executor) => executor.status());
     const restarted = executors.filter((_, index) => statuses[index]!.restarted);
     try {
       const { worker } = await control.heartbeat({
-        ...this.facts(statuses.find(({ reason }) => reason !== null)?.reason ?? null),
+        ...this.facts(
+          isTemporalFailing() ? TEMPORAL_FAILING : (statuses.find(({ reason }) => reason !== null)?.reason ?? null),
+        ),
         ...(restarted.length > 0 ? { executor_restarted: true } : {}),
       });
       for (const executor of restarted) executor.restartReported();
