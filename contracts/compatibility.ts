@@ -19,7 +19,6 @@ const programVersion = z
   .max(64)
   .regex(/^v?\d{1,9}(\.\d{1,9}){0,5}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$/, 'must be a version such as 1.4.0');
 
-const ON_INCOMPATIBLE = ['reject', 'pause', 'drain'] as const;
 /**
  * What becomes of a worker that does not fit:
  * - `reject`: its heartbeats are refused, 409 `worker.version_incompatible`
@@ -28,6 +27,7 @@ const ON_INCOMPATIBLE = ['reject', 'pause', 'drain'] as const;
  *
  * In each case it is given no work, and is active again only by an explicit act.
  */
+const ON_INCOMPATIBLE = ['reject', 'pause', 'drain'] as const;
 
 /** Which workers fit a pool. What a worker did not declare does not fit. Absent fields ask for nothing. */
 export const compatibilityPolicy = z.strictObject({

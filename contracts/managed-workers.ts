@@ -62,6 +62,20 @@ export type NewWorker = z.infer<typeof newWorker>;
 
 const at = z.iso.datetime();
 
+/** What a worker told of itself. */
+const told = {
+  version: z.string().nullable(),
+  runtime_version: z.string().nullable(),
+  protocol_version: z.int().nullable(),
+  region: z.string().nullable(),
+  capabilities: z.record(z.string(), z.unknown()),
+  checkpoint_schemas: z.array(z.int()),
+  event_contracts: z.array(z.int()),
+  current_load: z.int(),
+  last_error_code: z.string().nullable(),
+  last_error_summary: z.string().nullable(),
+};
+
 /** A worker as its admins see it. */
 export const workerRecord = z
   .object({
@@ -79,17 +93,8 @@ export const workerRecord = z
     open_leases: z.int(),
     /** What it offers to do; null: it did not say, which means OpenCrow. */
     executors: z.array(z.enum(EXECUTORS)).nullable(),
-    version: z.string().nullable(),
-    runtime_version: z.string().nullable(),
-    protocol_version: z.int().nullable(),
-    region: z.string().nullable(),
-    capabilities: z.record(z.string(), z.unknown()),
-    checkpoint_schemas: z.array(z.int()),
-    event_contracts: z.array(z.int()),
-    current_load: z.int(),
+    ...told,
     last_heartbeat_at: at.nullable(),
-    last_error_code: z.string().nullable(),
-    last_error_summary: z.string().nullable(),
     /** Since when its slot waits for a probe, after a lost delivery. */
     suspect_since: at.nullable(),
     suspect_probe_at: at.nullable(),
@@ -106,17 +111,8 @@ export const heartbeatRecord = z
     worker_id: z.string(),
     pool_id: z.string(),
     tenant_id: z.string().nullable(),
-    version: z.string().nullable(),
-    runtime_version: z.string().nullable(),
-    protocol_version: z.int().nullable(),
-    region: z.string().nullable(),
-    capabilities: z.record(z.string(), z.unknown()),
-    checkpoint_schemas: z.array(z.int()),
-    event_contracts: z.array(z.int()),
-    current_load: z.int(),
+    ...told,
     active_work_ids: z.array(z.string()),
-    last_error_code: z.string().nullable(),
-    last_error_summary: z.string().nullable(),
     sequence: z.int().nullable(),
     /** By the control plane's clock. */
     received_at: at,
