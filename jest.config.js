@@ -22,7 +22,7 @@ const shared = {
 /** `unit` needs no server. `integration` gets one Postgres and one Temporal dev server per run. */
 module.exports = {
   maxWorkers: 2,
-  testTimeout: 60_000,
+  testTimeout: 120_000,
   projects: [
     { ...shared, displayName: 'unit', testMatch: ['<rootDir>/test/unit/**/*.test.ts'] },
     {
