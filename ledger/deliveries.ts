@@ -11,6 +11,7 @@ import { commandRunOf } from './command-runs';
 import type { Database, Queryable } from './database';
 import { fenced, type FencedWrite } from './fenced-write';
 import { staleness, StaleLease, type LeaseRow } from './lease';
+import { noteWorkerFailure } from './worker-failures';
 import { waitMs, type WorkloadRow } from './workload-row';
 
 /**
@@ -230,6 +231,7 @@ export async function failLease(
   return fenced(db, write, 'fail', async (tx, row, lease) => {
     if (lease.delivery !== null)
       throw new Problem('workload.state_conflict', 'An intent is recorded under this lease.');
+    if (failure.retryable) await noteWorkerFailure(tx, row.workload_id, 'attempt_failed');
     const change = await applyFact(
       tx,
       row,

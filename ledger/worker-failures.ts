@@ -4,8 +4,9 @@ import type { Queryable } from './database';
  * How a worker ended a lease before its work was done:
  * - `lease_ran_out`: before the intent, which costs the unit an attempt
  * - `command_lost`: while its command was under way
+ * - `attempt_failed`: it said that it cannot hand the unit over now; counted once for each unit, which may be at fault itself
  */
-export type WorkerFailure = 'lease_ran_out' | 'command_lost';
+export type WorkerFailure = 'lease_ran_out' | 'command_lost' | 'attempt_failed';
 
 /** So many failures of a worker within the window make it unhealthy. */
 export const MOST_FAILURES = 3;
@@ -28,7 +29,10 @@ export const failuresOf = (workerId: string, also = 'true'): string => `(
 export async function noteWorkerFailure(tx: Queryable, workId: string, why: WorkerFailure): Promise<void> {
   await tx.query(
     `INSERT INTO worker_failures (work_id, epoch, worker_id, why)
-     SELECT work_id, epoch, worker_id, $2 FROM leases WHERE work_id = $1 AND closed_at IS NULL ON CONFLICT DO NOTHING`,
+     SELECT work_id, epoch, worker_id, $2::text FROM leases l WHERE work_id = $1 AND closed_at IS NULL
+       AND ($2::text <> 'attempt_failed' OR NOT EXISTS (SELECT 1 FROM worker_failures f
+         WHERE f.worker_id = l.worker_id AND f.work_id = l.work_id AND f.why = $2::text AND f.at > clock_timestamp() - ${FAILURE_WINDOW}))
+     ON CONFLICT DO NOTHING`,
     [workId, why],
   );
 }

@@ -1,4 +1,5 @@
 import type { WorkerState } from '../../contracts/terminology';
+import { failLease } from '../../ledger/deliveries';
 import { noteWatching } from '../../ledger/fleet-watch';
 import { DEFAULT_FLEET, sweepFleet } from '../../ledger/fleet-sweep';
 import { heartbeat } from '../../ledger/worker-heartbeat';
@@ -132,6 +133,22 @@ test('a worker is unhealthy after three leases that ended through it, of whateve
   const left = await ledger.admitted({ pool: worker.poolId });
   await ledger.claim(worker, left);
   await ledger.outliveLease(left);
+  expect(await sweepWatched()).toBe(1);
+  expect(await stands(worker.workerId)).toEqual({ status: 'unhealthy', reason: 'leases_lost' });
+});
+
+test('three units that a worker says it cannot hand over make it unhealthy, and one unit does not, however often', async () => {
+  const worker = await ledger.enrol({ maxOpenDeliveries: 9 });
+  const failing = async (workId: string): Promise<void> => {
+    const { write } = await ledger.claim(worker, workId);
+    await failLease(ledger.db, write, { code: 'no_runtime', retryable: true });
+  };
+  const poison = await ledger.admitted({ pool: worker.poolId });
+  await failing(poison);
+  await failing(poison);
+  await failing(await ledger.admitted({ pool: worker.poolId }));
+  expect(await sweepWatched()).toBe(0);
+  await failing(await ledger.admitted({ pool: worker.poolId }));
   expect(await sweepWatched()).toBe(1);
   expect(await stands(worker.workerId)).toEqual({ status: 'unhealthy', reason: 'leases_lost' });
 });
