@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { removeEmbeddedPostgres } from '../../ledger/embedded-postgres';
 import { stopTemporalDevServer } from '../../workers/temporal-dev-server';
 import { Child } from './child-process';
@@ -7,6 +8,8 @@ import { Child } from './child-process';
 const WORKLOADD = join(__dirname, '..', '..', '..', 'bin', 'workloadd.js');
 /** More than `up` takes for itself before it ends by force. */
 const STOP_WITHIN_MS = 80_000;
+/** The first start on a machine may have to build Temporal's dev server. */
+const START_WITHIN_MS = 15 * 60_000;
 
 export interface ServiceOptions {
   dataDir: string;
@@ -30,7 +33,8 @@ export class Service {
 
   /** Resolves when everything is up. `onChild` is told of the process before that, so that it can be stopped meanwhile. */
   static async start(options: ServiceOptions, onChild: (child: Child) => void): Promise<Service> {
-    const banner: string[] = [];
+    let greeted = false;
+    const urlOf = new Map<string, string>();
     let found: (urls: [string, string]) => void = () => undefined;
     const urls = new Promise<[string, string]>((resolve) => (found = resolve));
     const child = Child.start({
@@ -39,15 +43,17 @@ export class Service {
       logFile: options.logFile,
       onWords: options.onWords,
       onLine: (line) => {
-        banner.push(line);
-        const api = /^\s+API\s+(http\S+)/.exec(banner.at(-2) ?? '')?.[1];
-        const ui = /^\s+Temporal\s+(http\S+)/.exec(line)?.[1];
+        greeted ||= / is up\b/.test(line);
+        if (!greeted) return options.onWords(line);
+        const [, name, url] = /^\s+(API|Web UI)\s+(http\S+)/.exec(line) ?? [];
+        if (name !== undefined && url !== undefined) urlOf.set(name, url);
+        const [api, ui] = [urlOf.get('API'), urlOf.get('Web UI')];
         if (api !== undefined && ui !== undefined) found([api, ui]);
-        else if (banner.length === 1 && !/ is up\b/.test(line)) options.onWords(banner.pop()!);
       },
     });
     onChild(child);
-    const result = await Promise.race([urls, child.ended]);
+    const result = await Promise.race([urls, child.ended, sleep(START_WITHIN_MS, null, { ref: false })]);
+    if (result === null) throw new Error('`workloadd up` has not said within 15 minutes that it is up');
     if (typeof result === 'string') throw new Error(`\`workloadd up\` ended before it was up (${result})`);
     return new Service(child, options, ...result);
   }
