@@ -16,24 +16,24 @@ export const median = (values: readonly number[]): number => sampleOf(values).p5
 
 export const round = (value: number, digits = 2): number => Number(value.toFixed(digits));
 
-/** Runs `task` `count` times, at most `inFlight` at once; returns each duration and the whole time, milliseconds. */
+/** Runs `task` `count` times, at most `inFlight` at once, one in each lane; returns each duration and the whole time, milliseconds. */
 export async function closedLoop(
   count: number,
   inFlight: number,
-  task: () => Promise<void>,
+  task: (lane: number) => Promise<void>,
 ): Promise<{ durations: number[]; elapsed: number }> {
   const durations: number[] = [];
   let left = count;
-  const lane = async (): Promise<void> => {
+  const run = async (_: unknown, lane: number): Promise<void> => {
     while (left > 0) {
       left -= 1;
       const start = performance.now();
-      await task();
+      await task(lane);
       durations.push(performance.now() - start);
     }
   };
   const start = performance.now();
-  await Promise.all(Array.from({ length: inFlight }, lane));
+  await Promise.all(Array.from({ length: inFlight }, run));
   return { durations, elapsed: performance.now() - start };
 }
 
@@ -55,10 +55,8 @@ export async function interleaved(
   { rounds, perRound, warmUp, inFlight }: { rounds: number; perRound: number; warmUp: number; inFlight: number },
 ): Promise<PairSample> {
   const times = { bare: [] as number[], ours: [] as number[] };
-  const run = async (work: Pair['bare'], count: number): Promise<number[]> => {
-    let next = 0;
-    return (await closedLoop(count, inFlight, async () => void (await work(next++ % inFlight)))).durations;
-  };
+  const run = async (work: Pair['bare'], count: number): Promise<number[]> =>
+    (await closedLoop(count, inFlight, async (lane) => void (await work(lane)))).durations;
   await run(bare, warmUp);
   await run(ours, warmUp);
   for (let index = 0; index < rounds; index += 1) {
