@@ -9,6 +9,8 @@ export interface KeyedWork {
   body: object;
   /** What a repeat is answered with. Default: `body`. For answers with a secret, which is not kept. */
   repeated?: object;
+  /** Called after the commit; of a repeat it is not. */
+  committed?: () => void;
 }
 
 /** A request as {@link onceForKey} takes it, whose `Idempotency-Key` may be missing. */
@@ -20,12 +22,17 @@ export async function maybeOnce(
   { key, ...request }: MaybeKeyed,
   work: (tx: Queryable) => Promise<KeyedWork>,
 ): Promise<RouteAnswer> {
-  if (key === undefined) return deps.db.transaction(work);
+  if (key === undefined) return done(await deps.db.transaction(work));
   let made: KeyedWork | undefined;
   const kept = await onceForKey(deps.db, { ...request, key }, async (tx) => {
     made = await work(tx);
     return { status: made.status, answer: JSON.stringify(made.repeated ?? made.body) };
   });
-  if (!kept.replayed && made) return { status: made.status, body: made.body };
+  if (!kept.replayed && made) return done(made);
   return { status: kept.status, body: kept.answer, headers: { 'Idempotent-Replayed': 'true' } };
+}
+
+function done({ status, body, committed }: KeyedWork): RouteAnswer {
+  committed?.();
+  return { status, body };
 }

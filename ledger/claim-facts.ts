@@ -22,12 +22,14 @@ export interface ClaimFacts extends ServerColumns, ClaimGates {
 
 /**
  * Locks a worker, and its pool where that bounds its concurrent work: whoever counts what they hold, and whoever adds to it, comes
- * through here. A change of the pool waits for all who do, and they for it, but not for each other. Returns the ledger's clock once both are locked, and the worker's state; null when there is no such worker.
+ * through here. A change of the pool waits for all who do, and they for it, but not for each other. Returns the ledger's clock once both
+ * are locked, and the worker's state; null when there is no such worker.
  */
 export async function lockHolders(tx: Queryable, workerId: string): Promise<{ now: Date; status: WorkerState } | null> {
   const [locked] = await tx.query<{ now: Date; status: WorkerState }>(
     `SELECT bounded, status, clock_timestamp() AS now FROM (
-       SELECT k.status, pg_advisory_xact_lock_shared(${poolGate('k.pool_id')}), (SELECT true FROM pools p WHERE p.pool_id = k.pool_id AND p.max_concurrent_work > 0 FOR NO KEY UPDATE) AS bounded
+       SELECT k.status, pg_advisory_xact_lock_shared(${poolGate('k.pool_id')}),
+         (SELECT true FROM pools p WHERE p.pool_id = k.pool_id AND p.max_concurrent_work > 0 FOR NO KEY UPDATE) AS bounded
        FROM (SELECT pool_id, status FROM workers WHERE worker_id = $1 FOR UPDATE) k) locked`,
     [workerId],
   );

@@ -1,4 +1,5 @@
 import type { Queryable } from './database';
+import { HEARD_LATELY } from './servers';
 
 /**
  * Of these workloads, those that wait for a worker for `forMs` though nobody has them: no lease is live, and no worker of the pool said in
@@ -14,7 +15,7 @@ export async function heldByNobody(db: Queryable, workloadIds: readonly string[]
          WHERE l.work_id = w.workload_id AND l.closed_at IS NULL AND l.expires_at > clock_timestamp())
        AND NOT EXISTS (SELECT 1 FROM workers k
          WHERE k.pool_id = w.pool_id AND k.status NOT IN ('retired', 'revoked') AND w.workload_id = ANY(k.active_work_ids)
-           AND k.last_heartbeat_at > clock_timestamp() - interval '1 minute')`,
+           AND ${HEARD_LATELY})`,
     [workloadIds, forMs],
   );
   return rows.map((row) => row.workload_id);

@@ -6,8 +6,8 @@ import { deliveryIdOf } from '../../contracts/names';
 import { Problem } from '../../contracts/problems';
 import { authorizeCapability } from '../../ledger/capability-authorize';
 import { revokeCapabilities } from '../../ledger/capability-record';
-import { onceForKey } from '../../ledger/idempotency';
 import { idempotencyHeaders, operatorReason } from '../fields';
+import { maybeOnce } from '../keyed';
 import { route } from '../route';
 
 const tag = 'Capabilities';
@@ -82,16 +82,9 @@ const revokeRoute = route({
     const { tenantId, tokenId } = principal;
     const order = { tenantId, workloadId: params.workload_id, actor: `token:${tokenId}`, reason };
     const key = headers['Idempotency-Key'];
-    if (key === undefined) {
-      return { status: 200, body: await deps.db.transaction((tx) => revokeCapabilities(tx, order)) };
-    }
     const route = 'POST /api/workloads/{workload_id}/capabilities/revoke';
     const request = { tenantId, route, key, fingerprint: JSON.stringify([params.workload_id, reason]) };
-    const { status, answer, replayed } = await onceForKey(deps.db, request, async (tx) => ({
-      status: 200,
-      answer: JSON.stringify(await revokeCapabilities(tx, order)),
-    }));
-    return { status, body: answer, ...(replayed && { headers: REPLAYED }) };
+    return maybeOnce(deps, request, async (tx) => ({ status: 200, body: await revokeCapabilities(tx, order) }));
   },
 });
 

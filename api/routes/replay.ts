@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { workloadId } from '../../contracts/ids';
-import { onceForKey } from '../../ledger/idempotency';
 import { replayWithin, wakeOf, type Replayed, type ReplayOrder } from '../../ledger/replays';
 import { idempotencyHeaders, operatorReason } from '../fields';
+import { maybeOnce } from '../keyed';
 import { linksOf, workloadLinks } from '../links';
 import { route } from '../route';
 
@@ -47,24 +47,13 @@ const replayRoute = route({
     const { reason, bypass_dedupe: bypassDedupe } = body;
     const order: ReplayOrder = { tenantId, workloadId: workload_id, actor: `token:${tokenId}`, reason, bypassDedupe };
     const key = headers['Idempotency-Key'];
-    if (key === undefined) {
-      const replayed = await deps.db.transaction((tx) => replayWithin(tx, order));
-      deps.wakes.send(wakeOf(replayed, tenantId));
-      return answered(JSON.stringify(answerOf(replayed, workload_id)), false);
-    }
-    let made: Replayed | null = null;
-    const request = {
-      tenantId,
-      route: `POST ${PATH}`,
-      key,
-      fingerprint: JSON.stringify([workload_id, 'replay', reason, bypassDedupe]),
-    };
-    const { answer, replayed: repeated } = await onceForKey(deps.db, request, async (tx) => {
-      made = await replayWithin(tx, order);
-      return { status: 202, answer: JSON.stringify(answerOf(made, workload_id)) };
+    const fingerprint = JSON.stringify([workload_id, 'replay', reason, bypassDedupe]);
+    const answer = await maybeOnce(deps, { tenantId, route: `POST ${PATH}`, key, fingerprint }, async (tx) => {
+      const made = await replayWithin(tx, order);
+      const committed = (): void => deps.wakes.send(wakeOf(made, tenantId));
+      return { status: 202, body: answerOf(made, workload_id), committed };
     });
-    if (made && !repeated) deps.wakes.send(wakeOf(made, tenantId));
-    return answered(answer, repeated);
+    return { ...answer, headers: { ...answer.headers, Location: locationOf(answer.body) } };
   },
 });
 
@@ -75,13 +64,10 @@ const answerOf = ({ workloadId: id }: Replayed, original: string): z.infer<typeo
   links: linksOf(id),
 });
 
-function answered(body: string, repeated: boolean): { status: number; body: string; headers: Record<string, string> } {
-  const { links } = JSON.parse(body) as z.infer<typeof replayAnswer>;
-  return {
-    status: 202,
-    body,
-    headers: { Location: links.self, ...(repeated && { 'Idempotent-Replayed': 'true' }) },
-  };
+/** A repeat is answered with the text that was kept. */
+function locationOf(body: unknown): string {
+  const { links } = (typeof body === 'string' ? JSON.parse(body) : body) as z.infer<typeof replayAnswer>;
+  return links.self;
 }
 
 /** Routes that post past events again. */

@@ -3,15 +3,14 @@ import { externalId, slug, workloadId } from '../../contracts/ids';
 import { Problem } from '../../contracts/problems';
 import { TERMINAL_STATUSES, WORKLOAD_STATES } from '../../contracts/terminology';
 import { workloadRecord, workloadSummary } from '../../contracts/workload-record';
-import { onceForKey } from '../../ledger/idempotency';
 import { operateWithin, type OperatorAction } from '../../ledger/operator-actions';
 import { unsentOf } from '../../ledger/outbox';
 import { listWorkloads, workloadRecordOf } from '../../ledger/queries';
 import { summaryOf } from '../../ledger/workload-summary';
 import type { TokenPrincipal } from '../../ledger/tokens';
-import type { WorkloadRow } from '../../ledger/workload-row';
 import type { RouteDeps } from '../app-deps';
 import { idempotencyHeaders, operatorReason, pageCursor, pageLimit } from '../fields';
+import { maybeOnce } from '../keyed';
 import { route, type RouteAnswer } from '../route';
 
 const params = z.object({ workload_id: workloadId });
@@ -99,24 +98,11 @@ async function carryOut({
   action,
 }: Order): Promise<RouteAnswer> {
   const asked = { tenantId: principal.tenantId, workloadId: id, actor: `token:${principal.tokenId}`, reason };
-  if (key === undefined) {
-    const row = await deps.db.transaction((tx) => operateWithin(tx, asked, action));
-    deps.wakes.send(unsentOf(row));
-    return { status: 200, body: summaryOf(row) };
-  }
-  let changed: WorkloadRow | null = null;
-  const request = {
-    tenantId: principal.tenantId,
-    route: name,
-    key,
-    fingerprint: JSON.stringify([id, action, reason]),
-  };
-  const { status, answer, replayed } = await onceForKey(deps.db, request, async (tx) => {
-    changed = await operateWithin(tx, asked, action);
-    return { status: 200, answer: JSON.stringify(summaryOf(changed)) };
+  const fingerprint = JSON.stringify([id, action, reason]);
+  return maybeOnce(deps, { tenantId: principal.tenantId, route: name, key, fingerprint }, async (tx) => {
+    const row = await operateWithin(tx, asked, action);
+    return { status: 200, body: summaryOf(row), committed: () => deps.wakes.send(unsentOf(row)) };
   });
-  if (changed && !replayed) deps.wakes.send(unsentOf(changed));
-  return { status, body: answer, ...(replayed && { headers: { 'Idempotent-Replayed': 'true' } }) };
 }
 
 const actionRoute = (action: 'cancel' | 'approve' | 'deny' | 'redeliver', summary: string, description: string) =>
